@@ -1,0 +1,386 @@
+//! One agent's stream: what it is to run, and what it reports.
+
+use crate::annex::Annex;
+use crate::command::{NewEvent, Rejection};
+use crate::event::{
+    self, CancelReason, ClosureKind, Event, FailureOutcome, FailureReason, OutputDigest,
+};
+use crate::ids::{ActivationId, DeploymentId, EventId, SessionId};
+use crate::key::PublicKey;
+use crate::limits;
+use crate::names::StorePath;
+use crate::stream::StreamId;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// What one agent's stream says, as far as decisions need it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Agent {
+    /// Whether it has ever shown itself.
+    pub registered: bool,
+    /// The key that the name is pinned to. None after a rekey that named none.
+    pub key: Option<PublicKey>,
+    /// Whether an operator took it out of service.
+    pub retired: bool,
+    /// How many deployments were requested: the newest one's index.
+    pub deployments: u64,
+    /// The newest deployment, while it has not started.
+    pub pending: Option<Deployment>,
+    /// The deployment that has started and not ended.
+    pub running: Option<Running>,
+    /// The last closure that was deployed well.
+    pub current: Option<StorePath>,
+    /// How the latest deployments ended, the newest last.
+    pub ended: VecDeque<(DeploymentId, End)>,
+}
+
+/// One deployment as it was requested.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployment {
+    /// Its id.
+    pub id: DeploymentId,
+    /// Its number among the agent's, from 1.
+    pub index: u64,
+    /// The activation that asked for it.
+    pub activation: ActivationId,
+    /// What to deploy.
+    pub store_path: StorePath,
+}
+
+/// A deployment that has started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Which.
+    pub deployment: Deployment,
+    /// How far it is.
+    pub phase: Phase,
+}
+
+/// How far a started deployment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The agent claimed it.
+    Started,
+    /// The closure is on the machine.
+    Fetched,
+    /// The closure was activated.
+    Activated,
+    /// The activation failed.
+    ActivationFailed,
+}
+
+/// How a deployment ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// A newer one took its place before it started.
+    Superseded,
+    /// It was called off before it started.
+    Cancelled,
+    /// It went well.
+    Succeeded,
+    /// It went badly.
+    Failed,
+}
+
+/// What an agent tells about the deployment that it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Report {
+    /// The closure is on the machine.
+    ClosureFetched {
+        /// The sum of the NAR sizes of its paths, in bytes.
+        closure_bytes: u64,
+        /// How many store paths it has.
+        closure_paths: u64,
+    },
+    /// The closure was activated.
+    ActivationSucceeded {
+        /// What kind of closure it is.
+        closure: ClosureKind,
+        /// Nix's own number of the profile link.
+        generation: Option<u64>,
+        /// Where the profile pointed before.
+        previous: Option<StorePath>,
+    },
+    /// The closure could not be activated.
+    ActivationFailed {
+        /// What kind of closure it is.
+        closure: ClosureKind,
+        /// What the failing program returned.
+        exit_status: Option<i32>,
+        /// Where the profile pointed before.
+        previous: Option<StorePath>,
+        /// What it said.
+        error: String,
+    },
+    /// The deployment ended well.
+    Succeeded {
+        /// Its output.
+        output: OutputDigest,
+    },
+    /// The deployment ended badly.
+    Failed {
+        /// At which point and why.
+        reason: FailureReason,
+        /// What the machine runs now.
+        outcome: FailureOutcome,
+        /// Its output.
+        output: OutputDigest,
+        /// What the failing program said.
+        error: String,
+    },
+}
+
+impl Report {
+    /// Returns whether the deployment is over with this report.
+    pub const fn is_end(&self) -> bool {
+        matches!(self, Self::Succeeded { .. } | Self::Failed { .. })
+    }
+}
+
+impl Agent {
+    /// Applies one recorded event of the agent's stream.
+    ///
+    /// Total: history cannot be refused, so every event is accepted in every
+    /// state, and what does not fit changes nothing.
+    pub fn evolve(&mut self, event_id: EventId, event: &Event) {
+        match event {
+            Event::AgentRegistered(event) => {
+                self.registered = true;
+                self.retired = false;
+                self.key = Some(event.public_key);
+            }
+            Event::AgentRekeyed(event) => {
+                self.retired = false;
+                self.key = event.public_key;
+            }
+            Event::AgentRetired(_) => self.retired = true,
+            Event::DeploymentRequested(event) => self.request(event_id, event),
+            Event::DeploymentSuperseded(event) => {
+                self.end_pending(event.deployment, End::Superseded)
+            }
+            Event::DeploymentCancelled(event) => self.end_pending(event.deployment, End::Cancelled),
+            Event::DeploymentStarted(event) => {
+                if let Some(deployment) = self.pending.take_if(|d| d.id == event.deployment) {
+                    self.running = Some(Running { deployment, phase: Phase::Started });
+                }
+            }
+            Event::ClosureFetched(event) => self.reach(event.deployment, Phase::Fetched),
+            Event::ActivationSucceeded(event) => self.reach(event.deployment, Phase::Activated),
+            Event::ActivationFailed(event) => self.reach(event.deployment, Phase::ActivationFailed),
+            Event::DeploymentSucceeded(event) => {
+                if let Some(running) = self.end_running(event.deployment, End::Succeeded) {
+                    self.current = Some(running.deployment.store_path);
+                }
+            }
+            Event::DeploymentFailed(event) => {
+                self.end_running(event.deployment, End::Failed);
+            }
+            // The events of the other streams.
+            Event::WorkspaceCreated(_)
+            | Event::TokenIssued(_)
+            | Event::TokenRevoked(_)
+            | Event::AgentConnected(_)
+            | Event::AgentDisconnected(_)
+            | Event::SessionsLost(_)
+            | Event::ActivationRequested(_)
+            | Event::NodeStarted(_)
+            | Event::NodeStopped(_)
+            | Event::ClockConfirmed(_) => {}
+        }
+    }
+
+    fn request(&mut self, event_id: EventId, event: &event::DeploymentRequested) {
+        self.deployments = self.deployments.saturating_add(1);
+        self.pending = Some(Deployment {
+            id: event_id.into(),
+            index: self.deployments,
+            activation: event.activation,
+            store_path: event.store_path.clone(),
+        });
+    }
+
+    fn reach(&mut self, deployment: DeploymentId, phase: Phase) {
+        if let Some(running) = self.running.as_mut().filter(|r| r.deployment.id == deployment) {
+            running.phase = phase;
+        }
+    }
+
+    fn end_pending(&mut self, deployment: DeploymentId, end: End) {
+        if self.pending.take_if(|pending| pending.id == deployment).is_some() {
+            self.remember_end(deployment, end);
+        }
+    }
+
+    fn end_running(&mut self, deployment: DeploymentId, end: End) -> Option<Running> {
+        let running = self.running.take_if(|running| running.deployment.id == deployment);
+        if running.is_some() {
+            self.remember_end(deployment, end);
+        }
+        running
+    }
+
+    fn remember_end(&mut self, deployment: DeploymentId, end: End) {
+        if self.ended.len() >= limits::ENDED_DEPLOYMENTS_KEPT {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((deployment, end));
+    }
+
+    /// Returns how the deployment ended, while that is remembered.
+    pub fn end_of(&self, deployment: DeploymentId) -> Option<End> {
+        self.ended.iter().rev().find(|(id, _)| *id == deployment).map(|(_, end)| *end)
+    }
+
+    /// Decides the claim of an agent to begin a deployment.
+    ///
+    /// A claim of what the agent already runs decides nothing: it is the same
+    /// agent, which did not hear the first answer.
+    pub fn start(
+        &self,
+        stream: &StreamId,
+        deployment: DeploymentId,
+        session: SessionId,
+    ) -> Result<Vec<NewEvent>, Rejection> {
+        if let Some(running) = &self.running {
+            return if running.deployment.id == deployment {
+                Ok(Vec::new())
+            } else {
+                Err(Rejection::AgentBusy { deployment, running: running.deployment.id })
+            };
+        }
+        match self.pending.as_ref().filter(|pending| pending.id == deployment) {
+            Some(pending) if self.retired => {
+                Err(Rejection::DeploymentCancelled { deployment: pending.id })
+            }
+            Some(pending) => Ok(vec![
+                NewEvent::new(stream.clone(), event::DeploymentStarted { deployment, session })
+                    .correlated(pending.activation)
+                    .caused_by(deployment.into()),
+            ]),
+            None => Err(self.not_startable(deployment)),
+        }
+    }
+
+    /// Says why a deployment that is not pending cannot start or be cancelled.
+    fn not_startable(&self, deployment: DeploymentId) -> Rejection {
+        match self.end_of(deployment) {
+            Some(End::Superseded) => Rejection::DeploymentSuperseded { deployment },
+            Some(End::Cancelled) => Rejection::DeploymentCancelled { deployment },
+            Some(End::Succeeded | End::Failed) => Rejection::DeploymentEnded { deployment },
+            None => Rejection::DeploymentNotFound { deployment },
+        }
+    }
+
+    /// Decides a cancellation, which only what has not started allows.
+    pub fn cancel(
+        &self,
+        stream: &StreamId,
+        deployment: DeploymentId,
+        annex: Annex,
+    ) -> Result<Vec<NewEvent>, Rejection> {
+        if let Some(pending) = self.pending.as_ref().filter(|pending| pending.id == deployment) {
+            let reason = CancelReason::Requested;
+            return Ok(vec![
+                NewEvent::new(stream.clone(), event::DeploymentCancelled { deployment, reason })
+                    .correlated(pending.activation)
+                    .caused_by(deployment.into())
+                    .with_annex(annex),
+            ]);
+        }
+        if self.running.as_ref().is_some_and(|running| running.deployment.id == deployment) {
+            return Err(Rejection::DeploymentStarted { deployment });
+        }
+        match self.not_startable(deployment) {
+            // It is as it should be already.
+            Rejection::DeploymentCancelled { .. } => Ok(Vec::new()),
+            rejection => Err(rejection),
+        }
+    }
+
+    /// Decides what an agent reports of the deployment that it runs.
+    pub fn report(
+        &self,
+        stream: &StreamId,
+        deployment: DeploymentId,
+        report: Report,
+    ) -> Result<Vec<NewEvent>, Rejection> {
+        let Some(running) = self.running.as_ref().filter(|r| r.deployment.id == deployment) else {
+            return Err(match self.pending.as_ref().filter(|p| p.id == deployment) {
+                Some(_) => Rejection::ReportOutOfOrder { deployment },
+                None => self.not_startable(deployment),
+            });
+        };
+        let in_order = match report {
+            Report::ClosureFetched { .. } => running.phase == Phase::Started,
+            Report::ActivationSucceeded { .. } | Report::ActivationFailed { .. } => {
+                running.phase == Phase::Fetched
+            }
+            Report::Succeeded { .. } => running.phase == Phase::Activated,
+            Report::Failed { .. } => true,
+        };
+        if !in_order {
+            return Err(Rejection::ReportOutOfOrder { deployment });
+        }
+        let (event, error) = report_event(deployment, report);
+        let annex = Annex { error, ..Annex::default() };
+        Ok(vec![
+            NewEvent::new(stream.clone(), event)
+                .correlated(running.deployment.activation)
+                .caused_by(deployment.into())
+                .with_annex(annex),
+        ])
+    }
+
+    /// Decides what retiring makes happen to the agent's stream.
+    pub fn retire(&self, stream: &StreamId, annex: Annex) -> Vec<NewEvent> {
+        if self.retired {
+            return Vec::new();
+        }
+        let mut events =
+            vec![NewEvent::new(stream.clone(), event::AgentRetired {}).with_annex(annex)];
+        if let Some(pending) = &self.pending {
+            let reason = CancelReason::AgentRetired;
+            let cancelled = event::DeploymentCancelled { deployment: pending.id, reason };
+            events.push(NewEvent::new(stream.clone(), cancelled).correlated(pending.activation));
+        }
+        if let Some(Running { deployment, phase }) = &self.running {
+            let outcome = match phase {
+                Phase::Started => FailureOutcome::Unchanged,
+                Phase::Fetched | Phase::Activated | Phase::ActivationFailed => {
+                    FailureOutcome::Unknown
+                }
+            };
+            let failed = event::DeploymentFailed {
+                deployment: deployment.id,
+                reason: FailureReason::AgentRetired,
+                outcome,
+                output: OutputDigest { blake3: event::Digest::of(b""), bytes: 0 },
+            };
+            events.push(NewEvent::new(stream.clone(), failed).correlated(deployment.activation));
+        }
+        events
+    }
+}
+
+/// Turns a report into its event, and the words that belong in the annex.
+fn report_event(deployment: DeploymentId, report: Report) -> (Event, Option<String>) {
+    match report {
+        Report::ClosureFetched { closure_bytes, closure_paths } => {
+            (event::ClosureFetched { deployment, closure_bytes, closure_paths }.into(), None)
+        }
+        Report::ActivationSucceeded { closure: kind, generation, previous } => {
+            (event::ActivationSucceeded { deployment, kind, generation, previous }.into(), None)
+        }
+        Report::ActivationFailed { closure: kind, exit_status, previous, error } => (
+            event::ActivationFailed { deployment, kind, exit_status, previous }.into(),
+            Some(error),
+        ),
+        Report::Succeeded { output } => {
+            (event::DeploymentSucceeded { deployment, output }.into(), None)
+        }
+        Report::Failed { reason, outcome, output, error } => {
+            (event::DeploymentFailed { deployment, reason, outcome, output }.into(), Some(error))
+        }
+    }
+}

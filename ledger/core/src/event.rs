@@ -1,0 +1,467 @@
+//! Events: the closed list of facts, and their stored form.
+//!
+//! The variant's name is the stored `type`; the payload is the struct as JSON.
+//! Released names of variants and fields are never changed or removed: a new
+//! shape is a new variant, and [`Event::decode`] lifts the old one. Payloads hold
+//! no float, no integer beyond 2^53 and nothing personal.
+
+use crate::ids::{ActivationId, DeploymentId, NodeId, SessionId, TokenId};
+use crate::key::PublicKey;
+use crate::names::{AgentName, AgentPattern, ProgramVersion, StorePath, System, WorkspaceName};
+use crate::rights::TokenKind;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Why stored bytes are no event that this program knows.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// A newer program wrote it.
+    #[error("the event type {0:?} is not known to this version of Ledger; upgrade it")]
+    UnknownType(String),
+    /// The payload does not have the shape of its type.
+    #[error("the payload of a {type_name} cannot be read")]
+    Payload {
+        /// The stored type.
+        type_name: String,
+        /// What is wrong with it, and where.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $type:ty,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+            pub struct $name { $($(#[$fdoc])* pub $field: $type,)* }
+
+            impl From<$name> for Event {
+                fn from(event: $name) -> Self {
+                    Self::$name(event)
+                }
+            }
+        )*
+
+        /// A fact.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Event {
+            $($(#[$doc])* $name($name),)*
+        }
+
+        impl Event {
+            /// Every type's name, in the order of this file.
+            pub const TYPE_NAMES: &[&str] = &[$(stringify!($name)),*];
+
+            /// Returns the stored and printed name of the event's type.
+            pub const fn type_name(&self) -> &'static str {
+                match self { $(Self::$name(_) => stringify!($name),)* }
+            }
+
+            /// Returns the payload's bytes: JSON in the order of the fields.
+            pub fn encode(&self) -> Vec<u8> {
+                let encoded = match self { $(Self::$name(event) => serde_json::to_vec(event),)* };
+                // Structs of strings, numbers and maps with string keys cannot fail to encode.
+                encoded.unwrap_or_default()
+            }
+
+            /// Reads an event from its stored type and payload.
+            pub fn decode(type_name: &str, payload: &[u8]) -> Result<Self, DecodeError> {
+                match type_name {
+                    $(stringify!($name) => serde_json::from_slice(payload).map(Self::$name),)*
+                    _ => return Err(DecodeError::UnknownType(type_name.chars().take(96).collect())),
+                }
+                .map_err(|source| DecodeError::Payload { type_name: type_name.to_owned(), source })
+            }
+        }
+    };
+}
+
+events! {
+    // workspace/<ws>
+
+    /// A workspace came to be.
+    WorkspaceCreated {}
+    /// A token was handed out; its secret is nowhere in the log.
+    TokenIssued {
+        /// Names the token from now on.
+        token: TokenId,
+        /// What it may do.
+        kind: TokenKind,
+        /// What it may see.
+        reach: Reach,
+        /// The agent names it is limited to; none means every name.
+        agents: Vec<AgentPattern>,
+        /// When it stops being accepted.
+        expires_at: Option<Timestamp>,
+        /// BLAKE3 of the secret under the server's own key.
+        hash: SecretHash,
+    }
+    /// A token is accepted no longer.
+    TokenRevoked {
+        /// Which.
+        token: TokenId,
+    }
+
+    // sessions/<ws>
+
+    /// An agent opened a session.
+    AgentConnected {
+        /// The session, which replaces any that the agent had.
+        session: SessionId,
+        /// Whose.
+        agent: AgentName,
+        /// The server that holds the connection.
+        node: NodeId,
+        /// The agent program's version.
+        version: ProgramVersion,
+        /// The Nix system of the machine.
+        system: System,
+    }
+    /// A session ended.
+    AgentDisconnected {
+        /// Which.
+        session: SessionId,
+        /// Whose.
+        agent: AgentName,
+        /// The server that held it.
+        node: NodeId,
+        /// Why.
+        reason: DisconnectReason,
+    }
+    /// A server died with sessions open.
+    SessionsLost {
+        /// The dead server.
+        node: NodeId,
+        /// The last moment at which it is proven to have lived.
+        alive_until: Timestamp,
+        /// What it held.
+        sessions: Vec<LostSession>,
+    }
+
+    // agent/<ws>/<name>
+
+    /// An agent showed itself for the first time, or again after a rekey.
+    AgentRegistered {
+        /// The key that its name is pinned to.
+        public_key: PublicKey,
+    }
+    /// An operator let a name take another key.
+    AgentRekeyed {
+        /// The key to come. Without it, the next agent to show itself is taken.
+        public_key: Option<PublicKey>,
+    }
+    /// An operator took an agent out of service.
+    AgentRetired {}
+    /// An agent was asked to deploy. The event's id is the deployment's.
+    DeploymentRequested {
+        /// The activation that asked.
+        activation: ActivationId,
+        /// What to deploy.
+        store_path: StorePath,
+        /// The rollback script for the agent's system, carried for a later use.
+        rollback_script: Option<StorePath>,
+    }
+    /// A deployment that had not started gave way to a newer one.
+    DeploymentSuperseded {
+        /// Which gave way.
+        deployment: DeploymentId,
+        /// To which.
+        by: DeploymentId,
+    }
+    /// A deployment that had not started was called off.
+    DeploymentCancelled {
+        /// Which.
+        deployment: DeploymentId,
+        /// Why.
+        reason: CancelReason,
+    }
+    /// An agent claimed a deployment and begins.
+    DeploymentStarted {
+        /// Which.
+        deployment: DeploymentId,
+        /// The session that claimed it.
+        session: SessionId,
+    }
+    /// The closure is on the machine.
+    ClosureFetched {
+        /// Whose.
+        deployment: DeploymentId,
+        /// The sum of the NAR sizes of the closure's paths, in bytes.
+        closure_bytes: u64,
+        /// How many store paths the closure has.
+        closure_paths: u64,
+    }
+    /// The closure was activated.
+    ActivationSucceeded {
+        /// Whose.
+        deployment: DeploymentId,
+        /// What kind of closure it is.
+        kind: ClosureKind,
+        /// Nix's own number of the profile link, where there is one.
+        generation: Option<u64>,
+        /// Where the profile pointed before.
+        previous: Option<StorePath>,
+    }
+    /// The closure could not be activated.
+    ActivationFailed {
+        /// Whose.
+        deployment: DeploymentId,
+        /// What kind of closure it is.
+        kind: ClosureKind,
+        /// What the failing program returned; none when a signal ended it or no status is known.
+        exit_status: Option<i32>,
+        /// Where the profile pointed before.
+        previous: Option<StorePath>,
+    }
+    /// A deployment ended well.
+    DeploymentSucceeded {
+        /// Which.
+        deployment: DeploymentId,
+        /// Its output lines, which stand in their own table.
+        output: OutputDigest,
+    }
+    /// A deployment ended badly.
+    DeploymentFailed {
+        /// Which.
+        deployment: DeploymentId,
+        /// At which point and why.
+        reason: FailureReason,
+        /// What the machine runs now.
+        outcome: FailureOutcome,
+        /// Its output lines, which stand in their own table.
+        output: OutputDigest,
+    }
+
+    // activation/<id>
+
+    /// Somebody asked many agents to deploy.
+    ActivationRequested {
+        /// Whose agents.
+        workspace: WorkspaceName,
+        /// BLAKE3 of the spec as it was given.
+        spec_digest: Digest,
+        /// How many agents it is for.
+        agents: u64,
+        /// The rollback scripts by system, carried for a later use.
+        rollback_scripts: BTreeMap<System, StorePath>,
+        /// The CI run that it came from.
+        ci: Option<CiRun>,
+    }
+
+    // node/<id>
+
+    /// A server began.
+    NodeStarted {
+        /// The server program's version.
+        version: ProgramVersion,
+    }
+    /// A server ended in good order.
+    NodeStopped {}
+    /// An operator vouched for a clock that had jumped.
+    ClockConfirmed {
+        /// The last moment recorded before.
+        last_recorded_at: Timestamp,
+        /// What the clock says.
+        clock: Timestamp,
+    }
+}
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant,)* }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// Returns the stored and printed word.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    )*};
+}
+pub(crate) use words;
+
+words! {
+    /// What a token may see.
+    Reach {
+        /// The workspace that it was issued in.
+        Workspace = "workspace",
+        /// The whole ledger.
+        Ledger = "ledger",
+    }
+    /// Why a session ended.
+    DisconnectReason {
+        /// The agent said goodbye.
+        AgentStopped = "agent_stopped",
+        /// The connection broke.
+        ConnectionLost = "connection_lost",
+        /// Nothing was heard for longer than the liveness deadline.
+        TimedOut = "timed_out",
+        /// The agent broke the protocol.
+        ProtocolError = "protocol_error",
+        /// The server stopped.
+        NodeStopped = "node_stopped",
+        /// An operator retired or rekeyed the agent, or its token ended.
+        Revoked = "revoked",
+    }
+    /// Why a deployment was called off.
+    CancelReason {
+        /// Somebody asked for it.
+        Requested = "requested",
+        /// The agent was retired.
+        AgentRetired = "agent_retired",
+    }
+    /// What a closure is, and so how it is activated.
+    ClosureKind {
+        /// A NixOS system.
+        Nixos = "nixos",
+        /// A nix-darwin system.
+        Darwin = "darwin",
+        /// A home-manager generation.
+        HomeManager = "home_manager",
+        /// Anything else: a plain profile.
+        Plain = "plain",
+    }
+    /// At which point and why a deployment failed.
+    FailureReason {
+        /// The closure could not be brought to the machine.
+        FetchFailed = "fetch_failed",
+        /// The closure's activation failed.
+        ActivationFailed = "activation_failed",
+        /// Agent or machine stopped in the middle, and how far it came is not known.
+        Interrupted = "interrupted",
+        /// The agent came back without the state that knew of it.
+        StateLost = "state_lost",
+        /// The agent was retired meanwhile.
+        AgentRetired = "agent_retired",
+        /// The agent's own machine hindered it: disk full, permission, no Nix.
+        AgentError = "agent_error",
+    }
+    /// What a machine runs after a failure.
+    FailureOutcome {
+        /// What it ran before: nothing was touched.
+        Unchanged = "unchanged",
+        /// Perhaps the new, perhaps the old: the activation had begun.
+        Unknown = "unknown",
+    }
+}
+
+/// One of the sessions that died with a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostSession {
+    /// The session.
+    pub session: SessionId,
+    /// Whose.
+    pub agent: AgentName,
+}
+
+/// The evidence for a deployment's output lines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputDigest {
+    /// BLAKE3 of all bytes.
+    pub blake3: Digest,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// The CI run that an activation came from, as the CI's own environment says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CiRun {
+    /// The CI system, like `github`.
+    pub provider: ProgramVersion,
+    /// The repository, like `acme/infra`.
+    pub repository: Option<CiText>,
+    /// The run's id.
+    pub run: Option<CiText>,
+    /// The revision that was built.
+    pub revision: Option<CiText>,
+}
+
+/// A word that a CI gives: 1 to 200 printable ASCII characters without spaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CiText(String);
+
+impl CiText {
+    /// Checks the text.
+    pub fn new(text: impl Into<String>) -> Option<Self> {
+        let text = text.into();
+        let valid = (1..=200).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic());
+        valid.then_some(Self(text))
+    }
+
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for CiText {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::new(text).ok_or("it must be 1 to 200 printable ASCII characters without spaces")
+    }
+}
+
+impl From<CiText> for String {
+    fn from(text: CiText) -> String {
+        text.0
+    }
+}
+
+/// 32 bytes of a BLAKE3, written as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(pub [u8; 32]);
+
+/// The keyed BLAKE3 of a token's secret.
+pub type SecretHash = Digest;
+
+impl Digest {
+    /// Digests the bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+}
+
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok();
+        bytes
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Self)
+            .ok_or("it must be 64 lower-case hexadecimal digits")
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> String {
+        digest.to_string()
+    }
+}

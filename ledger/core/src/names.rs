@@ -1,0 +1,173 @@
+//! Names that people give: checked once, where they enter.
+
+use crate::limits;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// Text that breaks the rule of the name it should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no {what}: {rule}")]
+pub struct InvalidName {
+    what: &'static str,
+    text: String,
+    rule: &'static str,
+}
+
+/// The rule of a name that is at most `max` characters of ASCII letters,
+/// digits and `extra`, and begins with a letter or digit.
+fn is_plain(text: &str, max: usize, extra: &str) -> bool {
+    text.len() <= max
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c))
+}
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident($what:literal, $rule:literal) = $valid:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Checks the text.
+            pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
+                let text = text.into();
+                let valid: fn(&str) -> bool = $valid;
+                if valid(&text) {
+                    Ok(Self(text))
+                } else {
+                    let text = text.chars().take(120).collect();
+                    Err(InvalidName { what: $what, text, rule: $rule })
+                }
+            }
+
+            /// Returns the text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidName;
+            fn from_str(text: &str) -> Result<Self, InvalidName> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidName;
+            fn try_from(text: String) -> Result<Self, InvalidName> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+    )*};
+}
+
+names! {
+    /// A workspace: what one customer sees of a ledger.
+    WorkspaceName("workspace name", "1 to 63 of a-z, 0-9 and -, beginning with a letter or digit") =
+        |text| is_plain(text, limits::WORKSPACE_NAME_CHARS_MAX, "-")
+            && !text.contains(|c: char| c.is_ascii_uppercase());
+    /// An agent, unique in its workspace.
+    AgentName("agent name", "1 to 128 of A-Z, a-z, 0-9 and . _ @ + -, beginning with a letter or digit") =
+        |text| is_plain(text, limits::AGENT_NAME_CHARS_MAX, "._@+-");
+    /// A Nix system, like `x86_64-linux`.
+    System("system", "like x86_64-linux: 1 to 64 of A-Z, a-z, 0-9 and . _ -") =
+        |text| is_plain(text, limits::SYSTEM_CHARS_MAX, "._-");
+    /// A version that a program gives of itself.
+    ProgramVersion("version", "1 to 64 of A-Z, a-z, 0-9 and . _ + -") =
+        |text| is_plain(text, limits::VERSION_CHARS_MAX, "._+-");
+    /// A pattern over agent names: `*` stands for any characters, `?` for one.
+    AgentPattern("agent pattern", "1 to 128 of A-Z, a-z, 0-9 and . _ @ + - * ?") =
+        |text| !text.is_empty() && text.len() <= limits::AGENT_NAME_CHARS_MAX
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "._@+-*?".contains(c));
+    /// A whole store path, like `/nix/store/<32 characters>-name`.
+    StorePath("store path", "it must be /nix/store/, 32 characters of Nix's base 32, a dash and a name, with nothing after it") =
+        is_store_path;
+}
+
+/// Nix's base-32 alphabet leaves out e, o, t and u.
+fn is_store_path(text: &str) -> bool {
+    let Some(base) = text.strip_prefix("/nix/store/") else { return false };
+    let Some((hash, name)) = base.split_at_checked(32) else { return false };
+    let Some(name) = name.strip_prefix('-') else { return false };
+    hash.chars().all(|c| c.is_ascii_digit() || (c.is_ascii_lowercase() && !"eotu".contains(c)))
+        && !name.is_empty()
+        && name.len() <= limits::STORE_NAME_CHARS_MAX
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._?=".contains(c))
+        && !name.ends_with(".drv")
+}
+
+impl AgentPattern {
+    /// Returns whether the pattern matches the whole name.
+    pub fn matches(&self, name: &AgentName) -> bool {
+        wildmatch::WildMatch::new(&self.0).matches(name.as_str())
+    }
+}
+
+impl WorkspaceName {
+    /// Returns the workspace `default`, which every ledger begins with.
+    pub fn initial() -> Self {
+        Self("default".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn store_paths_are_whole_and_no_derivations() {
+        let hash = "0c5b8vw40dy178xlpddw65q9gf1h2186";
+        assert!(StorePath::new(format!("/nix/store/{hash}-nixos-system-web-24.05")).is_ok());
+        for bad in [
+            format!("/nix/store/{hash}"),
+            format!("/nix/store/{hash}-"),
+            format!("/nix/store/{hash}-a/bin"),
+            format!("/nix/store/{hash}-a.drv"),
+            format!("/nix/store/{hash}-a b"),
+            format!("/nix/store/{hash}-é"),
+            format!("/gnu/store/{hash}-a"),
+            "/nix/store/eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee-a".to_owned(),
+            "/nix/store/é".to_owned(),
+            String::new(),
+        ] {
+            assert!(StorePath::new(&*bad).is_err(), "{bad} was accepted");
+        }
+    }
+
+    #[test]
+    fn names_hold_no_separator_of_a_stream() {
+        for bad in ["", "-a", ".a", "a/b", "a b", "é", &"a".repeat(129)] {
+            assert!(AgentName::new(bad).is_err(), "{bad} was accepted");
+        }
+        assert!(WorkspaceName::new("Default").is_err());
+        assert!(WorkspaceName::new("team-1").is_ok());
+    }
+
+    #[test]
+    fn a_pattern_matches_whole_names() {
+        let pattern = AgentPattern::new("web-*").expect("valid");
+        assert!(pattern.matches(&AgentName::new("web-1").expect("valid")));
+        assert!(!pattern.matches(&AgentName::new("my-web-1").expect("valid")));
+    }
+}

@@ -1,0 +1,26 @@
+//! One server's starts and stops.
+
+use crate::event::Event;
+use crate::time::Timestamp;
+
+/// What a node's stream says, as far as decisions need it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Whether it started and has not stopped.
+    pub running: bool,
+    /// When it last wrote to its own stream.
+    pub seen_at: Timestamp,
+}
+
+impl Node {
+    /// Applies one recorded event of `node/<id>`.
+    pub fn evolve(&mut self, recorded_at: Timestamp, event: &Event) {
+        self.seen_at = recorded_at;
+        if matches!(event, Event::NodeStarted(_)) {
+            self.running = true;
+        }
+        if matches!(event, Event::NodeStopped(_)) {
+            self.running = false;
+        }
+    }
+}

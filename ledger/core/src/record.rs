@@ -1,0 +1,176 @@
+//! The record: one event as it stands in the log, and the bytes that prove it.
+
+use crate::annex::{AnnexDigest, SealedAnnex};
+use crate::event::{DecodeError, Event};
+use crate::ids::{EventId, Position, Version};
+use crate::names::WorkspaceName;
+use crate::stream::StreamId;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Who caused an event: a kind and an opaque id, never a person's name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// What kind of thing acted.
+    pub kind: ActorKind,
+    /// The token's id, the agent's name or the node's id; 1 to 128 characters.
+    pub id: String,
+}
+
+/// What kind of thing acted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorKind {
+    /// Somebody who holds a token.
+    Token,
+    /// An agent that proved its key.
+    Agent,
+    /// A server by itself.
+    Node,
+}
+
+impl ActorKind {
+    /// Every kind, with its byte in the envelope and in the store.
+    pub const ALL: [Self; 3] = [Self::Token, Self::Agent, Self::Node];
+
+    /// Returns the byte that stands for the kind. Frozen.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Token => 1,
+            Self::Agent => 2,
+            Self::Node => 3,
+        }
+    }
+
+    /// Returns the kind that the byte stands for.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+}
+
+/// One event of the log, with everything that is stored of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its place in the whole log.
+    pub position: Position,
+    /// What it is about.
+    pub stream: StreamId,
+    /// Its place in the stream.
+    pub version: Version,
+    /// Its id, derived from the request that wrote it.
+    pub event_id: EventId,
+    /// The name of the event, as [`Event::type_name`] gives it.
+    pub type_name: String,
+    /// When it happened, as its producer claims.
+    pub occurred_at: Timestamp,
+    /// When it was appended, set under the append lock; never falls.
+    pub recorded_at: Timestamp,
+    /// Who caused it.
+    pub actor: Actor,
+    /// The first event id of what it belongs to: an activation's id.
+    pub correlation_id: Option<EventId>,
+    /// The event that led to it.
+    pub causation_id: Option<EventId>,
+    /// The exact bytes of the payload: JSON.
+    pub payload: Vec<u8>,
+    /// The digest of the annex, which stays when the annex is erased.
+    pub annex_digest: Option<AnnexDigest>,
+    /// The annex. `None` when there never was one, when it was erased, or when
+    /// it was not asked for.
+    pub annex: Option<SealedAnnex>,
+}
+
+/// Any JSON, as a payload is when its type does not matter.
+pub type Json = serde_json::Value;
+
+/// The version of the envelope's layout, and its first bytes.
+const ENVELOPE_MAGIC: &[u8; 4] = b"LDG1";
+
+impl Record {
+    /// Reads the event out of type and payload.
+    pub fn event(&self) -> Result<Event, DecodeError> {
+        Event::decode(&self.type_name, &self.payload)
+    }
+
+    /// Returns the workspace that the record belongs to. A node's belong to none.
+    pub fn workspace(&self) -> Option<WorkspaceName> {
+        if let Some(workspace) = self.stream.workspace() {
+            return Some(workspace.clone());
+        }
+        match self.event() {
+            Ok(Event::ActivationRequested(event)) => Some(event.workspace),
+            _ => None,
+        }
+    }
+
+    /// Returns the BLAKE3 of the payload.
+    pub fn payload_digest(&self) -> [u8; 32] {
+        *blake3::hash(&self.payload).as_bytes()
+    }
+
+    /// Returns the envelope: the one binary layout that covers every stored column.
+    ///
+    /// Integers are big-endian; text is UTF-8 behind its length. In this order:
+    ///
+    /// | bytes | what |
+    /// |---|---|
+    /// | 4 | `LDG1` |
+    /// | 8 | position |
+    /// | 2 + n | stream |
+    /// | 8 | version |
+    /// | 16 | event id |
+    /// | 1 + n | type |
+    /// | 8 | occurred at, microseconds since 1970, two's complement |
+    /// | 8 | recorded at, likewise |
+    /// | 1 | actor's kind |
+    /// | 1 + n | actor's id |
+    /// | 1 | which of the next three are there: 1 correlation, 2 causation, 4 annex |
+    /// | 16 | correlation id, if there |
+    /// | 16 | causation id, if there |
+    /// | 32 | annex digest, if there |
+    /// | 32 | BLAKE3 of the payload |
+    pub fn envelope(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        out.extend_from_slice(ENVELOPE_MAGIC);
+        out.extend_from_slice(&self.position.0.to_be_bytes());
+        let stream = self.stream.to_string();
+        // The longest stream name has 5 + 1 + 63 + 1 + 128 bytes.
+        out.extend_from_slice(&u16::try_from(stream.len()).unwrap_or(u16::MAX).to_be_bytes());
+        out.extend_from_slice(stream.as_bytes());
+        out.extend_from_slice(&self.version.0.to_be_bytes());
+        out.extend_from_slice(&self.event_id.bytes());
+        put_short(&mut out, &self.type_name);
+        out.extend_from_slice(&self.occurred_at.micros().to_be_bytes());
+        out.extend_from_slice(&self.recorded_at.micros().to_be_bytes());
+        out.push(self.actor.kind.code());
+        put_short(&mut out, &self.actor.id);
+        out.push(
+            u8::from(self.correlation_id.is_some())
+                | u8::from(self.causation_id.is_some()) << 1
+                | u8::from(self.annex_digest.is_some()) << 2,
+        );
+        for id in [self.correlation_id, self.causation_id].into_iter().flatten() {
+            out.extend_from_slice(&id.bytes());
+        }
+        if let Some(AnnexDigest(digest)) = self.annex_digest {
+            out.extend_from_slice(&digest);
+        }
+        out.extend_from_slice(&self.payload_digest());
+        out
+    }
+
+    /// Returns the leaf hash of RFC 6962: SHA-256 over a zero byte and the envelope.
+    pub fn leaf_hash(&self) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        hasher.update([0]);
+        hasher.update(self.envelope());
+        hasher.finalize().into()
+    }
+}
+
+/// Puts text of at most 255 bytes behind its length in one byte.
+fn put_short(out: &mut Vec<u8>, text: &str) {
+    out.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+    out.extend_from_slice(text.as_bytes());
+}

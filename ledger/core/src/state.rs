@@ -1,0 +1,159 @@
+//! The state that decisions are taken from: a fold over the whole log.
+
+use crate::agent::Agent;
+use crate::command::{Command, Context, NewEvent, Rejection};
+use crate::event::{self, Event};
+use crate::ids::{EventId, NodeId};
+use crate::names::{AgentName, WorkspaceName};
+use crate::node::Node;
+use crate::record::Record;
+use crate::stream::StreamId;
+use crate::time::Timestamp;
+use crate::workspace::Workspace;
+
+/// Everything that a decision may depend on, bounded by the fleet.
+///
+/// Cloning costs nothing that grows: the maps share their structure. So a writer
+/// keeps the state of before a batch until the batch is committed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// The workspaces, with their tokens, agents and sessions.
+    pub workspaces: imbl::OrdMap<WorkspaceName, Workspace>,
+    /// The servers.
+    pub nodes: imbl::OrdMap<NodeId, Node>,
+    /// When the newest event was recorded.
+    pub last_recorded_at: Option<Timestamp>,
+}
+
+impl State {
+    /// Applies one record. A record that this program cannot read changes nothing.
+    pub fn apply(&mut self, record: &Record) {
+        if let Ok(event) = record.event() {
+            self.evolve(&record.stream, record.event_id, record.recorded_at, &event);
+        }
+    }
+
+    /// Applies one event. Total: it accepts every event in every state.
+    pub fn evolve(
+        &mut self,
+        stream: &StreamId,
+        event_id: EventId,
+        recorded_at: Timestamp,
+        event: &Event,
+    ) {
+        self.last_recorded_at = self.last_recorded_at.max(Some(recorded_at));
+        match stream {
+            StreamId::Workspace(ws) | StreamId::Sessions(ws) => {
+                self.workspaces.entry(ws.clone()).or_default().evolve(event);
+            }
+            StreamId::Agent(ws, name) => {
+                let workspace = self.workspaces.entry(ws.clone()).or_default();
+                workspace.agents.entry(name.clone()).or_default().evolve(event_id, event);
+            }
+            StreamId::Node(node) => {
+                self.nodes.entry(*node).or_default().evolve(recorded_at, event);
+            }
+            // Nothing is decided from these: an activation is complete or absent.
+            StreamId::Activation(_) | StreamId::Health(_) => {}
+        }
+    }
+
+    /// Decides what the command makes happen.
+    ///
+    /// A command that has already taken effect decides nothing, so that a client
+    /// may repeat it. Nothing is changed here: the events are, once recorded,
+    /// applied by [`State::apply`].
+    pub fn decide(&self, command: Command, context: Context) -> Result<Vec<NewEvent>, Rejection> {
+        match command {
+            Command::StartNode { node, version } => Ok(self.start_node(node, version)),
+            Command::StopNode { node } => Ok(self.stop_node(node)),
+            Command::ConfirmClock { node } => {
+                let last_recorded_at = self.last_recorded_at.unwrap_or(context.now);
+                let confirmed = event::ClockConfirmed { last_recorded_at, clock: context.now };
+                Ok(vec![NewEvent::new(StreamId::Node(node), confirmed)])
+            }
+            Command::CreateWorkspace { workspace } => {
+                let none = Workspace::default();
+                self.workspaces.get(&workspace).unwrap_or(&none).create(&workspace)
+            }
+            Command::IssueToken { workspace, request } => {
+                self.workspace(&workspace)?.issue_token(&workspace, request)
+            }
+            Command::RevokeToken { workspace, token } => {
+                self.workspace(&workspace)?.revoke_token(&workspace, token)
+            }
+            Command::Connect { workspace, connection } => {
+                self.workspace(&workspace)?.connect(&workspace, connection)
+            }
+            Command::Disconnect { workspace, agent, session, reason } => {
+                Ok(self.workspace(&workspace)?.disconnect(&workspace, agent, session, reason))
+            }
+            Command::Activate(activation) => {
+                self.workspace(&activation.workspace)?;
+                activation.decide(self)
+            }
+            Command::Start { workspace, agent, deployment, session } => {
+                let (stream, agent) = self.agent(workspace, agent)?;
+                agent.start(&stream, deployment, session)
+            }
+            Command::Report { workspace, agent, deployment, report, occurred_at } => {
+                let (stream, agent) = self.agent(workspace, agent)?;
+                let mut events = agent.report(&stream, deployment, report)?;
+                for event in &mut events {
+                    event.occurred_at = Some(occurred_at);
+                }
+                Ok(events)
+            }
+            Command::Cancel { workspace, agent, deployment, annex } => {
+                let (stream, agent) = self.agent(workspace, agent)?;
+                agent.cancel(&stream, deployment, annex)
+            }
+            Command::RekeyAgent { workspace, agent, public_key, annex } => {
+                self.workspace(&workspace)?.rekey(&workspace, agent, public_key, annex)
+            }
+            Command::RetireAgent { workspace, agent, annex } => {
+                let (stream, agent) = self.agent(workspace, agent)?;
+                Ok(agent.retire(&stream, annex))
+            }
+        }
+    }
+
+    fn workspace(&self, name: &WorkspaceName) -> Result<&Workspace, Rejection> {
+        self.workspaces
+            .get(name)
+            .filter(|workspace| workspace.created)
+            .ok_or_else(|| Rejection::WorkspaceNotFound { workspace: name.clone() })
+    }
+
+    fn agent(
+        &self,
+        workspace: WorkspaceName,
+        name: AgentName,
+    ) -> Result<(StreamId, &Agent), Rejection> {
+        match self.workspace(&workspace)?.agents.get(&name) {
+            Some(agent) => Ok((StreamId::Agent(workspace, name), agent)),
+            None => Err(Rejection::AgentNotFound { agents: vec![name] }),
+        }
+    }
+
+    /// A node that starts finds the sessions that its killed predecessor held.
+    fn start_node(&self, node: NodeId, version: crate::names::ProgramVersion) -> Vec<NewEvent> {
+        // With one server, the newest record is the last proof that it lived.
+        let alive_until = self.last_recorded_at.unwrap_or_default();
+        let mut events: Vec<NewEvent> = self
+            .workspaces
+            .iter()
+            .flat_map(|(name, workspace)| workspace.lose_sessions(name, node, alive_until))
+            .collect();
+        events.push(NewEvent::new(StreamId::Node(node), event::NodeStarted { version }));
+        events
+    }
+
+    fn stop_node(&self, node: NodeId) -> Vec<NewEvent> {
+        if self.nodes.get(&node).is_some_and(|node| node.running) {
+            vec![NewEvent::new(StreamId::Node(node), event::NodeStopped {})]
+        } else {
+            Vec::new()
+        }
+    }
+}
