@@ -1,0 +1,322 @@
+//! What commands make happen, as tables of given, when, then.
+
+use crate::samples::{id, of, path};
+use ledger_core::activation::{Activation, Target};
+use ledger_core::agent::{Agent, Report};
+use ledger_core::command::{Connection, TokenRequest};
+use ledger_core::event::{
+    ClosureKind, Digest, DisconnectReason, FailureOutcome, FailureReason, OutputDigest, Reach,
+};
+use ledger_core::ids::*;
+use ledger_core::key::PublicKey;
+use ledger_core::rights::{Right, TokenKind, holds};
+use ledger_core::{AgentName, Annex, Command, Context, Rejection, State, Timestamp, WorkspaceName};
+use std::collections::BTreeMap;
+
+/// A state, and a driver that does what a store does.
+#[derive(Clone, Default)]
+pub struct Ledger {
+    state: State,
+    requests: u32,
+}
+
+impl Ledger {
+    /// A workspace `default` with the agents registered and connected.
+    pub fn with_agents(names: &[&str]) -> Self {
+        let mut ledger = Self::default();
+        ledger.does(Command::CreateWorkspace { workspace: of("default") });
+        for name in names {
+            ledger.does(connect(name, 1, 10));
+        }
+        ledger
+    }
+
+    /// Decides and applies. Returns the types of the events, or the refusal's code.
+    pub fn decide(&mut self, command: Command) -> Result<Vec<&'static str>, &'static str> {
+        self.requests += 1;
+        let request = match &command {
+            Command::Activate(activation) => activation.id.into(),
+            _ => of(&id(0xa000 + self.requests)),
+        };
+        let context = Context { now: Timestamp::from_micros(i64::from(self.requests)), request };
+        let events = self.state.decide(command, context).map_err(|r: Rejection| r.code())?;
+        for (ordinal, new) in events.iter().enumerate() {
+            let event_id = EventId::derive(request, ordinal as u32);
+            self.state.evolve(&new.stream, event_id, context.now, &new.event);
+        }
+        Ok(events.iter().map(|new| new.event.type_name()).collect())
+    }
+
+    fn does(&mut self, command: Command) -> Vec<&'static str> {
+        let shown = format!("{command:?}");
+        self.decide(command).unwrap_or_else(|code| panic!("{shown}: {code}"))
+    }
+
+    /// Checks one row: a command and the types or the code that it leads to.
+    fn check(&mut self, command: Command, expected: Result<&[&'static str], &'static str>) {
+        let shown = format!("{command:?}");
+        let found = self.decide(command);
+        assert_eq!(found.as_deref().map_err(|code| *code), expected, "{shown}");
+    }
+
+    fn agent(&self, name: &str) -> &Agent {
+        let workspace = self.state.workspaces.get(&of::<WorkspaceName>("default")).expect("there");
+        workspace.agents.get(&of::<AgentName>(name)).expect("there")
+    }
+
+    fn pending(&self, name: &str) -> DeploymentId {
+        self.agent(name).pending.as_ref().expect("pending").id
+    }
+}
+
+fn connect(name: &str, key: u8, session: u32) -> Command {
+    Command::Connect {
+        workspace: of("default"),
+        connection: Connection {
+            agent: of(name),
+            key: PublicKey::from_bytes([key; 32]),
+            session: of(&id(session)),
+            node: of(&id(3)),
+            version: of("0.1.0"),
+            system: of("x86_64-linux"),
+            annex: Annex::default(),
+        },
+    }
+}
+
+fn disconnect(name: &str, session: u32) -> Command {
+    let reason = DisconnectReason::ConnectionLost;
+    Command::Disconnect {
+        workspace: of("default"),
+        agent: of(name),
+        session: of(&id(session)),
+        reason,
+    }
+}
+
+fn activate(n: u32, names: &[&str]) -> Command {
+    let target = || Target { store_path: path(&format!("v{n}")), rollback_script: None };
+    Command::Activate(Activation {
+        id: of(&id(0x400 + n)),
+        workspace: of("default"),
+        spec_digest: Digest::of(b"{}"),
+        agents: names.iter().map(|name| (of(name), target())).collect(),
+        rollback_scripts: BTreeMap::new(),
+        ci: None,
+        annex: Annex::default(),
+    })
+}
+
+fn start(name: &str, deployment: DeploymentId) -> Command {
+    Command::Start { workspace: of("default"), agent: of(name), deployment, session: of(&id(10)) }
+}
+
+fn cancel(name: &str, deployment: DeploymentId) -> Command {
+    let annex = Annex::default();
+    Command::Cancel { workspace: of("default"), agent: of(name), deployment, annex }
+}
+
+fn report(name: &str, deployment: DeploymentId, report: Report) -> Command {
+    let occurred_at = Timestamp::from_micros(5);
+    Command::Report { workspace: of("default"), agent: of(name), deployment, report, occurred_at }
+}
+
+fn output() -> OutputDigest {
+    OutputDigest { blake3: Digest::of(b""), bytes: 0 }
+}
+
+fn fetched() -> Report {
+    Report::ClosureFetched { closure_bytes: 1, closure_paths: 1 }
+}
+
+fn activated() -> Report {
+    Report::ActivationSucceeded { closure: ClosureKind::Plain, generation: Some(1), previous: None }
+}
+
+fn failed() -> Report {
+    Report::Failed {
+        reason: FailureReason::FetchFailed,
+        outcome: FailureOutcome::Unchanged,
+        output: output(),
+        error: "no".to_owned(),
+    }
+}
+
+/// One of eight kinds of command about an agent. Deployments are named by their
+/// place in an activation, so that some exist and some do not.
+pub fn command(kind: u8, name: &str, n: u32, activation: u32) -> Command {
+    let request: RequestId = of(&id(0x400 + activation));
+    let deployment = EventId::derive(request, n % 5).into();
+    match kind {
+        0 => activate(activation, &["web", "db"]),
+        1 => start(name, deployment),
+        2 => cancel(name, deployment),
+        3 => report(name, deployment, [fetched(), activated(), failed()][n as usize % 3].clone()),
+        4 => connect(name, 1, 10 + n),
+        5 => disconnect(name, 10 + n),
+        6 => Command::StartNode { node: of(&id(3)), version: of("0.1.0") },
+        _ => Command::StopNode { node: of(&id(3)) },
+    }
+}
+
+#[test]
+fn the_first_key_is_pinned_and_another_is_refused_until_a_rekey() {
+    let mut ledger = Ledger::with_agents(&[]);
+    ledger.check(connect("web", 1, 10), Ok(&["AgentRegistered", "AgentConnected"]));
+    ledger.check(connect("web", 1, 11), Ok(&["AgentConnected"]));
+    ledger.check(connect("web", 2, 12), Err("key_mismatch"));
+    let rekey = |public_key| Command::RekeyAgent {
+        workspace: of("default"),
+        agent: of("web"),
+        public_key,
+        annex: Annex::default(),
+    };
+    ledger.check(rekey(Some(PublicKey::from_bytes([3; 32]))), Ok(&["AgentRekeyed"]));
+    ledger.check(connect("web", 2, 12), Err("key_mismatch"));
+    ledger.check(connect("web", 3, 12), Ok(&["AgentConnected"]));
+    ledger.check(rekey(None), Ok(&["AgentRekeyed"]));
+    ledger.check(connect("web", 2, 13), Ok(&["AgentRegistered", "AgentConnected"]));
+    ledger.check(connect("web", 3, 14), Err("key_mismatch"));
+}
+
+#[test]
+fn an_end_that_names_another_session_than_the_current_changes_nothing() {
+    let mut ledger = Ledger::with_agents(&["web"]);
+    ledger.check(connect("web", 1, 11), Ok(&["AgentConnected"]));
+    ledger.check(disconnect("web", 10), Ok(&[]));
+    ledger.check(disconnect("web", 11), Ok(&["AgentDisconnected"]));
+    ledger.check(disconnect("web", 11), Ok(&[]));
+}
+
+#[test]
+fn a_start_after_a_kill_records_the_lost_sessions_once() {
+    let mut ledger = Ledger::with_agents(&["web", "db"]);
+    let start = || Command::StartNode { node: of(&id(3)), version: of("0.1.0") };
+    ledger.check(start(), Ok(&["SessionsLost", "NodeStarted"]));
+    ledger.check(start(), Ok(&["NodeStarted"]));
+    ledger.check(Command::StopNode { node: of(&id(3)) }, Ok(&["NodeStopped"]));
+    ledger.check(Command::StopNode { node: of(&id(3)) }, Ok(&[]));
+}
+
+#[test]
+fn an_activation_is_for_all_its_agents_or_for_none() {
+    let mut ledger = Ledger::with_agents(&["web", "db"]);
+    ledger.check(activate(1, &["web", "x"]), Err("agent_not_found"));
+    let both = ["ActivationRequested", "DeploymentRequested", "DeploymentRequested"];
+    ledger.check(activate(2, &["db", "web"]), Ok(&both));
+    let retire =
+        Command::RetireAgent { workspace: of("default"), agent: of("db"), annex: Annex::default() };
+    ledger.check(retire.clone(), Ok(&["AgentRetired", "DeploymentCancelled"]));
+    ledger.check(retire, Ok(&[]));
+    ledger.check(activate(3, &["db", "web"]), Err("agent_retired"));
+    ledger.check(connect("db", 1, 20), Err("agent_retired"));
+}
+
+#[test]
+fn what_has_not_started_gives_way_and_what_has_started_runs_to_its_end() {
+    let mut ledger = Ledger::with_agents(&["web"]);
+    ledger.does(activate(1, &["web"]));
+    let first = ledger.pending("web");
+    let replaced = ["ActivationRequested", "DeploymentSuperseded", "DeploymentRequested"];
+    ledger.check(activate(2, &["web"]), Ok(&replaced));
+    let second = ledger.pending("web");
+    ledger.check(start("web", first), Err("superseded"));
+    ledger.check(cancel("web", first), Err("superseded"));
+    ledger.check(start("web", second), Ok(&["DeploymentStarted"]));
+    ledger.check(start("web", second), Ok(&[]));
+    ledger.check(cancel("web", second), Err("already_started"));
+    ledger.check(activate(3, &["web"]), Ok(&["ActivationRequested", "DeploymentRequested"]));
+    let third = ledger.pending("web");
+    ledger.check(start("web", third), Err("agent_busy"));
+    ledger.check(report("web", second, failed()), Ok(&["DeploymentFailed"]));
+    ledger.check(start("web", second), Err("already_ended"));
+    ledger.check(start("web", third), Ok(&["DeploymentStarted"]));
+}
+
+#[test]
+fn the_superseding_event_names_the_newer_deployment() {
+    let mut ledger = Ledger::with_agents(&["web"]);
+    ledger.does(activate(1, &["web"]));
+    let Command::Activate(newer) = activate(2, &["web"]) else { unreachable!() };
+    let request = RequestId::from(newer.id);
+    let context = Context { now: Timestamp::from_micros(9), request };
+    let events = ledger.state.decide(Command::Activate(newer), context).unwrap();
+    let ledger_core::Event::DeploymentSuperseded(superseded) = &events[1].event else {
+        panic!("{events:?}")
+    };
+    assert_eq!(superseded.by, EventId::derive(request, 2).into());
+    assert_eq!(events[2].event.type_name(), "DeploymentRequested");
+}
+
+#[test]
+fn what_is_cancelled_never_starts() {
+    let mut ledger = Ledger::with_agents(&["web"]);
+    ledger.does(activate(1, &["web"]));
+    let first = ledger.pending("web");
+    ledger.check(cancel("web", first), Ok(&["DeploymentCancelled"]));
+    ledger.check(cancel("web", first), Ok(&[]));
+    ledger.check(start("web", first), Err("cancelled"));
+    ledger.check(start("web", of(&id(99))), Err("deployment_not_found"));
+}
+
+#[test]
+fn reports_follow_each_other_in_order() {
+    let mut ledger = Ledger::with_agents(&["web"]);
+    ledger.does(activate(1, &["web"]));
+    let deployment = ledger.pending("web");
+    let out_of_order = Err("report_out_of_order");
+    ledger.check(report("web", deployment, fetched()), out_of_order);
+    ledger.does(start("web", deployment));
+    ledger.check(report("web", deployment, activated()), out_of_order);
+    ledger.check(report("web", deployment, fetched()), Ok(&["ClosureFetched"]));
+    ledger.check(report("web", deployment, fetched()), out_of_order);
+    let done = || Report::Succeeded { output: output() };
+    ledger.check(report("web", deployment, done()), out_of_order);
+    ledger.check(report("web", deployment, activated()), Ok(&["ActivationSucceeded"]));
+    ledger.check(report("web", deployment, done()), Ok(&["DeploymentSucceeded"]));
+    ledger.check(report("web", deployment, done()), Err("already_ended"));
+    assert_eq!(ledger.agent("web").current, Some(path("v1")));
+}
+
+#[test]
+fn tokens_are_limited_and_revoked() {
+    let mut ledger = Ledger::with_agents(&[]);
+    let issue = |kind, reach, agents: &[&str]| Command::IssueToken {
+        workspace: of("default"),
+        request: TokenRequest {
+            token: of(&id(1)),
+            kind,
+            reach,
+            agents: agents.iter().map(|text| of(text)).collect(),
+            expires_at: None,
+            hash: Digest::of(b""),
+            annex: Annex::default(),
+        },
+    };
+    ledger.check(issue(TokenKind::Agent, Reach::Workspace, &["web-*"]), Ok(&["TokenIssued"]));
+    ledger.check(issue(TokenKind::Read, Reach::Workspace, &["web-*"]), Err("patterns_not_allowed"));
+    ledger.check(issue(TokenKind::Agent, Reach::Ledger, &[]), Err("reach_not_allowed"));
+    let too_many = ["a"; 65];
+    ledger.check(issue(TokenKind::Agent, Reach::Workspace, &too_many), Err("too_many_patterns"));
+    let revoke = || Command::RevokeToken { workspace: of("default"), token: of(&id(1)) };
+    ledger.check(revoke(), Ok(&["TokenRevoked"]));
+    ledger.check(revoke(), Err("token_not_found"));
+    let elsewhere = Command::RevokeToken { workspace: of("other"), token: of(&id(1)) };
+    ledger.check(elsewhere, Err("workspace_not_found"));
+    ledger.check(Command::CreateWorkspace { workspace: of("default") }, Err("workspace_exists"));
+}
+
+#[test]
+fn the_table_of_rights_is_the_manual_s() {
+    use Right::*;
+    let table = [
+        (TokenKind::Agent, vec![Connect]),
+        (TokenKind::Activate, vec![Activate, Follow]),
+        (TokenKind::Read, vec![Follow, Read]),
+        (TokenKind::Admin, vec![Activate, Follow, Read, Manage, ManageLedger]),
+    ];
+    for (kind, rights) in table {
+        let held: Vec<Right> = Right::ALL.iter().copied().filter(|r| holds(kind, *r)).collect();
+        assert_eq!(held, rights, "{kind}");
+    }
+}

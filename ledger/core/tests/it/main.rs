@@ -1,0 +1,7 @@
+//! The core's tests. They read golden files, which the core itself never does.
+#![allow(clippy::disallowed_methods)]
+
+mod decisions;
+mod goldens;
+mod properties;
+mod samples;
