@@ -4,3 +4,5 @@
 //! requests and retries them; [`socket`] opens an agent's session.
 
 pub mod endpoint;
+pub mod http;
+pub mod limits;

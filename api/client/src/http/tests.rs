@@ -1,0 +1,173 @@
+//! The client against a server of a few scripted answers.
+
+use super::*;
+use api_wire::http::{CreateWorkspaceRequest, LogQuery, Recorded, RetireRequest};
+use api_wire::problem::Code;
+use api_wire::token::Secret;
+use ledger_core::rights::TokenKind;
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What the server does with one request.
+enum Play {
+    Answer(&'static str, String),
+    /// Closes the connection without a word.
+    HangUp,
+}
+
+struct Server {
+    address: String,
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+async fn server(plays: Vec<Play>) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = format!("http://{}", listener.local_addr().expect("bound"));
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let requests = heard.clone();
+    tokio::spawn(async move {
+        let mut plays = VecDeque::from(plays);
+        while let Some(play) = plays.pop_front() {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let request = hear(&mut stream).await;
+            requests.lock().expect("not poisoned").push(request);
+            if let Play::Answer(head, body) = play {
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 {head}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+                );
+                stream.write_all(answer.as_bytes()).await.expect("written");
+            }
+        }
+    });
+    Server { address, heard }
+}
+
+/// Reads one request: its head, and as much body as that promises.
+async fn hear(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    loop {
+        let read = stream.read_buf(&mut bytes).await.expect("readable");
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let complete = text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+            let length = head.lines().find_map(|line| {
+                line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok()
+            });
+            body.len() >= length.unwrap_or(0)
+        });
+        if complete || read == 0 {
+            return text;
+        }
+    }
+}
+
+fn client(server: &Server) -> Client {
+    let secret = Secret::new(TokenKind::Admin, &"s".repeat(43));
+    let endpoint = Endpoint::new(&server.address, secret).expect("loopback");
+    Client::new(endpoint, "ledger/test").expect("a client")
+}
+
+fn recorded() -> String {
+    r#"{"position":7}"#.to_owned()
+}
+
+fn retire() -> RetireRequest {
+    RetireRequest { request_id: new_request_id(), reason: None }
+}
+
+#[tokio::test]
+async fn a_write_is_sent_again_with_the_same_id_until_it_is_answered() {
+    let server = server(vec![
+        Play::HangUp,
+        Play::Answer("503 Service Unavailable", String::new()),
+        Play::Answer("429 Too Many Requests\r\nRetry-After: 0", "<html>busy</html>".to_owned()),
+        Play::Answer("200 OK", recorded()),
+    ])
+    .await;
+    let retries = Arc::new(Mutex::new(0));
+    let counted = retries.clone();
+    let on_retry: OnRetry = Arc::new(move |_, _| *counted.lock().expect("not poisoned") += 1);
+    let request = retire();
+    let agent = "web-1".parse().expect("valid");
+    let answer = client(&server).on_retry(on_retry).retire_agent(&agent, &request).await;
+    assert_eq!(answer.expect("answered"), Recorded { position: Some(ledger_core::Position(7)) });
+    assert_eq!(*retries.lock().expect("not poisoned"), 3);
+    let heard = server.heard.lock().expect("not poisoned");
+    assert_eq!(heard.len(), 4);
+    for request_text in heard.iter() {
+        assert!(
+            request_text.starts_with("POST /v1/agents/web-1/retire HTTP/1.1"),
+            "{request_text}"
+        );
+        assert!(request_text.contains(&request.request_id.to_string()), "{request_text}");
+        assert!(request_text.contains("user-agent: ledger/test"), "{request_text}");
+        assert!(request_text.contains("authorization: Bearer ldg_admin_sss"), "{request_text}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_returned_at_once_in_the_words_of_the_server() {
+    let problem = Problem::new(Code::AgentNotFound, "unknown agent: web-9");
+    let body = serde_json::to_string(&problem).expect("encodes");
+    let server = server(vec![Play::Answer("422 Unprocessable Entity", body)]).await;
+    let agent = "web-9".parse().expect("valid");
+    let error = client(&server).retire_agent(&agent, &retire()).await.expect_err("refused");
+    assert_eq!(error.to_string(), "unknown agent: web-9");
+    assert_eq!(error.code(), Some(Code::AgentNotFound));
+    assert!(error.is_refusal() && !error.is_transient());
+}
+
+#[tokio::test]
+async fn what_is_no_answer_of_ledger_is_shown_as_what_it_is() {
+    let server = server(vec![
+        Play::Answer("404 Not Found", "<h1>nginx</h1>\n".to_owned()),
+        Play::Answer("302 Found\r\nLocation: http://127.0.0.1:1/", String::new()),
+        Play::Answer("200 OK", "hello".to_owned()),
+    ])
+    .await;
+    let client = client(&server);
+    let error = client.agents().await.expect_err("no answer").to_string();
+    assert!(error.contains("404") && error.contains("<h1>nginx</h1>"), "{error}");
+    let error = client.agents().await.expect_err("not followed").to_string();
+    assert!(error.contains("302"), "{error}");
+    let error = client.agents().await.expect_err("not JSON");
+    assert!(matches!(error, RequestError::Unreadable { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn without_patience_the_first_error_is_the_last() {
+    let server = server(vec![Play::HangUp]).await;
+    let client = client(&server).with_patience(Duration::ZERO);
+    let error = client.agents().await.expect_err("hung up");
+    assert!(matches!(error, RequestError::Unreachable { .. }) && error.is_transient(), "{error:?}");
+}
+
+#[tokio::test]
+async fn queries_carry_the_workspace_and_only_what_is_asked() {
+    let page = r#"{"events":[],"next":5,"head":4}"#.to_owned();
+    let server =
+        server(vec![Play::Answer("200 OK", page), Play::Answer("200 OK", recorded())]).await;
+    let client = client(&server).in_workspace(Some("team-1".parse().expect("valid")));
+    let stream = "agent/team-1/web@a+b".parse().expect("valid");
+    let query = LogQuery {
+        stream: Some(stream),
+        wait: Some(20),
+        from: Some(ledger_core::Position(5)),
+        ..LogQuery::default()
+    };
+    client.log(&query).await.expect("answered");
+    let body = CreateWorkspaceRequest {
+        request_id: new_request_id(),
+        name: "team-2".parse().expect("valid"),
+    };
+    client.create_workspace(&body).await.expect("answered");
+    let heard = server.heard.lock().expect("not poisoned");
+    let line = |n: usize| heard[n].lines().next().unwrap_or_default().to_owned();
+    assert_eq!(
+        line(0),
+        "GET /v1/log?workspace=team-1&from=5&stream=agent%2Fteam-1%2Fweb%40a%2Bb&wait=20 HTTP/1.1"
+    );
+    assert_eq!(line(1), "POST /v1/workspaces HTTP/1.1");
+}
