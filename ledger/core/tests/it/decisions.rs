@@ -307,7 +307,7 @@ fn tokens_are_limited_and_revoked() {
 }
 
 #[test]
-fn the_table_of_rights_is_the_manual_s() {
+fn each_kind_of_token_holds_its_rights() {
     use Right::*;
     let table = [
         (TokenKind::Agent, vec![Connect]),
