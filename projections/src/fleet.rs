@@ -1,0 +1,187 @@
+//! The fleet: every workspace, its agents, and what each of them runs.
+
+use crate::projection::Projection;
+use ledger_core::agent::{Agent as Decided, Deployment, End};
+use ledger_core::event::AgentConnected;
+use ledger_core::names::{AgentName, ProgramVersion, System, WorkspaceName};
+use ledger_core::{DeploymentId, Event, NodeId, Record, SessionId, StreamId, Timestamp, Version};
+use std::sync::Arc;
+
+/// Every workspace, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fleet {
+    workspaces: imbl::OrdMap<WorkspaceName, Workspace>,
+}
+
+/// One workspace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Workspace {
+    /// Whether it was created. Its streams may be written before, by history's right.
+    created: bool,
+    agents: imbl::OrdMap<AgentName, Arc<Agent>>,
+}
+
+/// One agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Agent {
+    /// What decisions are taken from: key, pending, running, current closure.
+    pub decided: Decided,
+    /// The newest version of its stream.
+    pub head: Version,
+    /// Its open session.
+    pub session: Option<Session>,
+    /// When its session was opened, or when the last one ended.
+    pub since: Option<Timestamp>,
+    /// The Nix system of its machine, as it said last.
+    pub system: Option<System>,
+    /// Its program's version, as it said last.
+    pub version: Option<ProgramVersion>,
+    /// The newest deployment that ended.
+    pub last: Option<Ended>,
+}
+
+/// An open session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// The server that holds it.
+    pub node: NodeId,
+}
+
+/// A deployment that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Which.
+    pub id: DeploymentId,
+    /// Its number among the agent's.
+    pub index: u64,
+    /// How.
+    pub end: End,
+    /// When that was recorded.
+    pub at: Timestamp,
+}
+
+impl Fleet {
+    /// Returns a workspace that was created.
+    pub fn workspace(&self, name: &WorkspaceName) -> Option<&Workspace> {
+        self.workspaces.get(name).filter(|workspace| workspace.created)
+    }
+
+    /// Returns every workspace that was created, by name.
+    pub fn workspaces(&self) -> impl Iterator<Item = (&WorkspaceName, &Workspace)> {
+        self.workspaces.iter().filter(|(_, workspace)| workspace.created)
+    }
+
+    /// Returns an agent that has shown itself.
+    pub fn agent(&self, workspace: &WorkspaceName, name: &AgentName) -> Option<&Agent> {
+        self.workspace(workspace)?.agent(name)
+    }
+}
+
+impl Workspace {
+    /// Returns an agent that has shown itself.
+    pub fn agent(&self, name: &AgentName) -> Option<&Agent> {
+        self.agents.get(name).map(Arc::as_ref).filter(|agent| agent.decided.registered)
+    }
+
+    /// Returns every agent that has shown itself, by name.
+    pub fn agents(&self) -> impl Iterator<Item = (&AgentName, &Agent)> {
+        self.agents
+            .iter()
+            .map(|(name, agent)| (name, agent.as_ref()))
+            .filter(|(_, agent)| agent.decided.registered)
+    }
+
+    fn edit(&mut self, name: &AgentName) -> &mut Agent {
+        Arc::make_mut(self.agents.entry(name.clone()).or_default())
+    }
+
+    fn connect(&mut self, event: &AgentConnected, at: Timestamp) {
+        let agent = self.edit(&event.agent);
+        agent.session = Some(Session { id: event.session, node: event.node });
+        agent.since = Some(at);
+        agent.system = Some(event.system.clone());
+        agent.version = Some(event.version.clone());
+    }
+
+    /// An end that names another session than the current one changes nothing.
+    fn disconnect(&mut self, name: &AgentName, session: SessionId, at: Timestamp) {
+        let current = self.agents.get(name).and_then(|agent| agent.session);
+        if current.is_some_and(|current| current.id == session) {
+            let agent = self.edit(name);
+            agent.session = None;
+            agent.since = Some(at);
+        }
+    }
+}
+
+impl Agent {
+    fn evolve(&mut self, record: &Record, event: &Event) {
+        let open = [
+            self.decided.pending.as_ref().map(number),
+            self.decided.running.as_ref().map(|running| number(&running.deployment)),
+        ];
+        let ended_before = self.decided.ended.back().copied();
+        self.decided.evolve(record.event_id, event);
+        self.head = record.version;
+        let ended = self.decided.ended.back().copied();
+        let Some((id, end)) = ended.filter(|_| ended != ended_before) else { return };
+        let index = open.into_iter().flatten().find(|(open, _)| *open == id);
+        if let Some((_, index)) = index {
+            self.last = Some(Ended { id, index, end, at: record.recorded_at });
+        }
+    }
+
+    /// Returns the number of a deployment that is pending, running or ended last.
+    pub fn index_of(&self, deployment: DeploymentId) -> Option<u64> {
+        let pending = self.decided.pending.as_ref().map(number);
+        let running = self.decided.running.as_ref().map(|running| number(&running.deployment));
+        let last = self.last.map(|last| (last.id, last.index));
+        [pending, running, last]
+            .into_iter()
+            .flatten()
+            .find(|(id, _)| *id == deployment)
+            .map(|(_, index)| index)
+    }
+}
+
+fn number(deployment: &Deployment) -> (DeploymentId, u64) {
+    (deployment.id, deployment.index)
+}
+
+impl Projection for Fleet {
+    const NAME: &'static str = "fleet";
+    const VERSION: u32 = 1;
+    type State = Self;
+
+    fn apply(state: &mut Self, record: &Record, event: &Event) {
+        match &record.stream {
+            StreamId::Workspace(name) => {
+                if let Event::WorkspaceCreated(_) = event {
+                    state.workspaces.entry(name.clone()).or_default().created = true;
+                }
+            }
+            StreamId::Sessions(name) => {
+                let workspace = state.workspaces.entry(name.clone()).or_default();
+                match event {
+                    Event::AgentConnected(event) => workspace.connect(event, record.recorded_at),
+                    Event::AgentDisconnected(event) => {
+                        workspace.disconnect(&event.agent, event.session, record.recorded_at);
+                    }
+                    Event::SessionsLost(event) => {
+                        for lost in &event.sessions {
+                            workspace.disconnect(&lost.agent, lost.session, event.alive_until);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            StreamId::Agent(name, agent) => {
+                let workspace = state.workspaces.entry(name.clone()).or_default();
+                workspace.edit(agent).evolve(record, event);
+            }
+            StreamId::Health(_) | StreamId::Activation(_) | StreamId::Node(_) => {}
+        }
+    }
+}
