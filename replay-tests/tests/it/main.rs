@@ -1,0 +1,3 @@
+//! The tests of the whole: real processes, real Nix, and rules over all crates.
+
+mod boundaries;
