@@ -1,3 +1,4 @@
 //! The tests of the whole: real processes, real Nix, and rules over all crates.
 
 mod boundaries;
+mod fuzz;
