@@ -1,0 +1,140 @@
+//! What a database must be able to do, and nothing of how writes are judged.
+
+use crate::read::{ReadError, StoredOutput};
+use futures_util::future::BoxFuture;
+use ledger_core::event::Digest;
+use ledger_core::{DeploymentId, EventId, Position, Record, RequestId, StreamId, Version};
+use std::collections::HashMap;
+use std::future::Future;
+
+/// Where the log ends, as the database says once its lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) position: Position,
+    pub(crate) output: u64,
+}
+
+/// A request that wrote something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) first: Position,
+    pub(crate) last: Position,
+    pub(crate) given: Digest,
+}
+
+/// What one transaction appends.
+#[derive(Default)]
+pub(crate) struct Rows {
+    pub(crate) records: Vec<Record>,
+    pub(crate) requests: Vec<Request>,
+    pub(crate) outputs: Vec<StoredOutput>,
+}
+
+/// A statement or a commit that failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// Whether the surroundings are to blame (a full disk, a lost connection), so
+    /// that other writes would fail as well.
+    pub(crate) surroundings: bool,
+    /// What to tell a person: what is wrong, and what to do.
+    pub(crate) why: String,
+    pub(crate) source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// The writing side. One task owns it.
+///
+/// After [`lock`](Append::lock) and until [`commit`](Append::commit) or
+/// [`abandon`](Append::abandon), nobody else appends, and what is read here is
+/// what the lock protects.
+pub(crate) trait Append: Send + 'static {
+    /// Begins a transaction, takes the append lock in it and tells where the log ends.
+    fn lock(&mut self) -> impl Future<Output = Result<Head, Failure>> + Send;
+
+    /// Finds those of the requests that wrote something.
+    fn find_requests(
+        &mut self,
+        ids: &[RequestId],
+    ) -> impl Future<Output = Result<HashMap<RequestId, Request>, Failure>> + Send;
+
+    /// Returns a stream's version; 0 if it does not exist.
+    fn stream_version(
+        &mut self,
+        stream: &StreamId,
+    ) -> impl Future<Output = Result<Version, Failure>> + Send;
+
+    /// Returns how many bytes of a deployment's output are stored.
+    fn output_end(
+        &mut self,
+        deployment: DeploymentId,
+    ) -> impl Future<Output = Result<u64, Failure>> + Send;
+
+    /// Returns the piece of output that begins at the offset.
+    fn output_at(
+        &mut self,
+        deployment: DeploymentId,
+        offset: u64,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, Failure>> + Send;
+
+    /// Inserts everything.
+    fn insert(&mut self, rows: &Rows) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Commits. Once it returned, the rows survive a power cut.
+    fn commit(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Gives the lock back and takes back what was inserted.
+    fn abandon(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Tries whether the database takes writes, without leaving a trace in the log.
+    fn probe(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Closes the database and lets go of it.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// The reading side. Every part of a server shares it.
+///
+/// No answer holds on to a snapshot of the database: each page is one statement.
+pub(crate) trait Read: Send + Sync + 'static {
+    /// Reads records from the position on.
+    fn records(
+        &self,
+        from: Position,
+        limit: usize,
+        annexes: bool,
+    ) -> BoxFuture<'_, Result<Vec<Record>, ReadError>>;
+
+    /// Reads records of a stream from the version on.
+    fn stream<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        from: Version,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Record>, ReadError>>;
+
+    /// Finds an event.
+    fn find(&self, id: EventId) -> BoxFuture<'_, Result<Option<Record>, ReadError>>;
+
+    /// Reads the output of a few deployments after the cursor, in its order.
+    fn outputs_of<'a>(
+        &'a self,
+        deployments: &'a [DeploymentId],
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<StoredOutput>, ReadError>>;
+
+    /// Tells whose output stands after the cursor: cursors and deployments, in order.
+    fn output_owners(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(u64, DeploymentId)>, ReadError>>;
+
+    /// Reads one piece of output.
+    fn output(&self, cursor: u64) -> BoxFuture<'_, Result<Option<StoredOutput>, ReadError>>;
+
+    /// Returns where the output ends.
+    fn output_head(&self) -> BoxFuture<'_, Result<u64, ReadError>>;
+
+    /// Closes every connection.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}

@@ -1,0 +1,211 @@
+//! The handle on the log.
+
+use crate::backend::Read;
+use crate::clock::Clock;
+use crate::limits;
+use crate::open::{OpenError, Options, Readiness};
+use crate::read::{ReadError, StoredOutput};
+use crate::sqlite;
+use crate::write::{OutputError, OutputWrite, Write, WriteError, Written};
+use crate::writer::{Signals, Task, Writer};
+use ledger_core::{DeploymentId, EventId, Position, Record, State, StreamId, Version};
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// A handle on the log. Cloning it is cheap.
+#[derive(Clone)]
+pub struct Log {
+    inbox: mpsc::Sender<Task>,
+    reader: Arc<dyn Read>,
+    head: watch::Receiver<Position>,
+    output_head: watch::Receiver<u64>,
+    readiness: watch::Receiver<Readiness>,
+    done: watch::Receiver<()>,
+}
+
+impl Log {
+    /// Opens the log in a data folder, which must exist, and folds it.
+    ///
+    /// Creates and migrates the database as needed, takes the lock against a
+    /// second process, and starts the writer.
+    pub async fn open_sqlite(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        Self::open_sqlite_with(folder, clock, Options::default()).await
+    }
+
+    /// Opens a log as [`Log::open_sqlite`] does, in another way.
+    #[doc(hidden)]
+    pub async fn open_sqlite_with(
+        folder: &Path,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<Self, OpenError> {
+        let (appender, reader) = sqlite::open(folder, options).await?;
+        let reader: Arc<dyn Read> = Arc::new(reader);
+        let (inbox, tasks) = mpsc::channel(limits::WAITING_WRITES_MAX);
+        let (head_tx, head) = watch::channel(Position::ZERO);
+        let (output_head_tx, output_head) = watch::channel(0);
+        let (readiness_tx, readiness) = watch::channel(Readiness::Ready);
+        let (done_tx, done) = watch::channel(());
+        let signals = Signals {
+            head: head_tx,
+            output_head: output_head_tx,
+            readiness: readiness_tx,
+            done: done_tx,
+        };
+        let writer = Writer::open(appender, Arc::clone(&reader), clock, tasks, signals).await?;
+        tokio::spawn(writer.run());
+        Ok(Self { inbox, reader, head, output_head, readiness, done })
+    }
+
+    /// Appends, or says why not. Answers only after the commit returned.
+    ///
+    /// Dropping the future does not take the write back.
+    pub async fn write(&self, write: Write) -> Result<Written, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask_to_write(Task::Write { write, reply }, answer).await
+    }
+
+    /// Reads at most `limit` records from the position on, with their annexes.
+    /// Fewer mean that the head was reached.
+    pub async fn read(&self, from: Position, limit: usize) -> Result<Vec<Record>, ReadError> {
+        // Before the query: what is committed meanwhile may be in the answer or not.
+        let head = *self.head.borrow();
+        let from = from.max(Position::ZERO.next());
+        let records = self.reader.records(from, limit, true).await?;
+        let next = records.last().map_or(from, |record| record.position.next());
+        if records.len() < limit && next <= head {
+            // The end of the log is gone, while this process knows of it.
+            return Err(ReadError::Gap { expected: next, found: head.next() });
+        }
+        Ok(records)
+    }
+
+    /// Reads at most `limit` records of a stream from the version on, with their annexes.
+    pub async fn read_stream(
+        &self,
+        stream: &StreamId,
+        from: Version,
+        limit: usize,
+    ) -> Result<Vec<Record>, ReadError> {
+        self.reader.stream(stream, from.max(Version::ZERO.next()), limit).await
+    }
+
+    /// Finds an event by its id.
+    pub async fn find(&self, id: EventId) -> Result<Option<Record>, ReadError> {
+        self.reader.find(id).await
+    }
+
+    /// Returns the newest committed position, and wakes whoever waits for a newer one.
+    pub fn head(&self) -> watch::Receiver<Position> {
+        self.head.clone()
+    }
+
+    /// Stores a piece of output. The same piece again is stored already.
+    pub async fn write_output(&self, output: OutputWrite) -> Result<(), OutputError> {
+        let (reply, answer) = oneshot::channel();
+        let unavailable = || OutputError::Unavailable { why: CLOSED.to_owned() };
+        self.inbox.send(Task::Output { output, reply }).await.map_err(|_| unavailable())?;
+        answer.await.unwrap_or_else(|ended| Err(OutputError::Database(Box::new(ended))))
+    }
+
+    /// Reads stored output after the cursor, of the given deployments, at most `limit` pieces.
+    ///
+    /// Returns the pieces and the cursor to go on from, which also moves past
+    /// the output of others. Whoever goes on from it has seen everything once it
+    /// has reached [`Log::output_head`].
+    pub async fn read_output(
+        &self,
+        deployments: &[DeploymentId],
+        after: u64,
+        limit: usize,
+    ) -> Result<(Vec<StoredOutput>, u64), ReadError> {
+        let limit = limit.min(limits::OUTPUT_PAGE_MAX);
+        if deployments.len() <= limits::OUTPUT_DEPLOYMENTS_INDEXED_MAX {
+            // Before the query, so that nothing committed meanwhile is skipped.
+            let head = self.reader.output_head().await?;
+            let pieces = self.reader.outputs_of(deployments, after, limit).await?;
+            let last = pieces.last().map_or(after, |piece| piece.cursor);
+            let cursor = if pieces.len() < limit { last.max(head) } else { last };
+            return Ok((pieces, cursor.max(after)));
+        }
+        self.scan_output(&deployments.iter().copied().collect(), after, limit).await
+    }
+
+    /// Goes through the output of all, for the many of a large activation.
+    async fn scan_output(
+        &self,
+        deployments: &HashSet<DeploymentId>,
+        after: u64,
+        limit: usize,
+    ) -> Result<(Vec<StoredOutput>, u64), ReadError> {
+        let mut pieces = Vec::new();
+        let mut cursor = after;
+        loop {
+            let rows = self.reader.output_owners(cursor, limits::OUTPUT_ROWS_SCANNED_MAX).await?;
+            let n_rows = rows.len();
+            for (place, deployment) in rows {
+                if pieces.len() >= limit {
+                    return Ok((pieces, cursor));
+                }
+                if deployments.contains(&deployment) {
+                    pieces.extend(self.reader.output(place).await?);
+                }
+                cursor = place;
+            }
+            if n_rows < limits::OUTPUT_ROWS_SCANNED_MAX {
+                return Ok((pieces, cursor));
+            }
+        }
+    }
+
+    /// Returns the newest committed output cursor, and wakes whoever waits for a newer one.
+    pub fn output_head(&self) -> watch::Receiver<u64> {
+        self.output_head.clone()
+    }
+
+    /// Returns whether the log takes writes.
+    pub fn readiness(&self) -> Readiness {
+        if self.inbox.is_closed() {
+            return Readiness::NotReady(CLOSED.to_owned());
+        }
+        self.readiness.borrow().clone()
+    }
+
+    /// Lets the log take writes again after its clock jumped, and records who vouched for it.
+    pub async fn confirm_clock(&self, write: Write) -> Result<Written, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask_to_write(Task::ConfirmClock { write, reply }, answer).await
+    }
+
+    /// Commits what waits, stops the writer and closes the database.
+    pub async fn close(&self) {
+        // If the writer is gone, so is everything that it held.
+        let _ = self.inbox.send(Task::Close).await;
+        let mut done = self.done.clone();
+        while done.changed().await.is_ok() {}
+    }
+
+    /// Returns the state that the next decision would be taken from. For tests.
+    #[doc(hidden)]
+    pub async fn state(&self) -> Option<State> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(Task::State { reply }).await.ok()?;
+        answer.await.ok()
+    }
+
+    async fn ask_to_write(
+        &self,
+        task: Task,
+        answer: oneshot::Receiver<Result<Written, WriteError>>,
+    ) -> Result<Written, WriteError> {
+        let unavailable = || WriteError::Unavailable { why: CLOSED.to_owned() };
+        self.inbox.send(task).await.map_err(|_| unavailable())?;
+        // Without an answer the writer ended in the middle: nobody knows whether it committed.
+        answer.await.unwrap_or_else(|ended| Err(WriteError::Database(Box::new(ended))))
+    }
+}
+
+/// Why a closed log takes no writes.
+const CLOSED: &str = "this server is stopping; send the same request again once it is back";

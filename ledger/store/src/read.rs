@@ -1,0 +1,44 @@
+//! What is read, and why it may not be.
+
+use ledger_core::{DeploymentId, Position, Timestamp};
+
+/// A piece of output as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredOutput {
+    /// Its place in the table, from 1, in commit order: a reader's cursor.
+    pub cursor: u64,
+    /// Whose.
+    pub deployment: DeploymentId,
+    /// How many bytes came before.
+    pub offset: u64,
+    /// When it was stored.
+    pub stored_at: Timestamp,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Why a read gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The log is damaged: a position is missing. Nothing after it may be read as history.
+    #[error("the log has a gap: position {found} stands where {expected} should")]
+    Gap {
+        /// The position that should stand there.
+        expected: Position,
+        /// The one that does.
+        found: Position,
+    },
+    /// A stored value cannot be what the store wrote.
+    #[error("position {position}, column {column}: {what}")]
+    Corrupt {
+        /// Where.
+        position: Position,
+        /// Which column.
+        column: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The database failed.
+    #[error("the database failed while reading")]
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

@@ -1,0 +1,212 @@
+//! The connections that read.
+
+use super::append::signed;
+use super::row;
+use crate::backend::Read;
+use crate::read::{ReadError, StoredOutput};
+use futures_util::future::BoxFuture;
+use ledger_core::{DeploymentId, EventId, Position, Record, StreamId, Version};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqlitePool};
+
+/// The columns of an event, as `row` reads them. LEFT JOINs, so that a name that
+/// is missing shows as damage and not as a gap.
+macro_rules! events {
+    ($annex_columns:literal, $annex_join:literal, $rest:literal) => {
+        concat!(
+            "SELECT e.position, s.name AS stream, e.version, e.event_id, t.name AS type, \
+             e.recorded_at, e.lag, e.actor_kind, a.name AS actor, e.correlation_id, \
+             e.causation_id, e.annex_digest, e.payload",
+            $annex_columns,
+            " FROM events e LEFT JOIN names s ON s.id = e.stream \
+             LEFT JOIN names t ON t.id = e.type LEFT JOIN names a ON a.id = e.actor",
+            $annex_join,
+            $rest,
+        )
+    };
+    ($rest:literal) => {
+        events!(
+            ", x.salt AS annex_salt, x.bytes AS annex",
+            " LEFT JOIN annexes x ON x.position = e.position",
+            $rest
+        )
+    };
+}
+
+/// The reading side of the database.
+pub(crate) struct SqliteReader {
+    pool: SqlitePool,
+}
+
+impl SqliteReader {
+    pub(super) fn new(pool: SqlitePool) -> Self {
+        Self { pool }
+    }
+
+    async fn records(
+        &self,
+        from: Position,
+        limit: usize,
+        annexes: bool,
+    ) -> Result<Vec<Record>, ReadError> {
+        const WITH_ANNEXES: &str = events!(" WHERE e.position >= ? ORDER BY e.position LIMIT ?");
+        const WITHOUT: &str = events!("", "", " WHERE e.position >= ? ORDER BY e.position LIMIT ?");
+        let query = sqlx::query(if annexes { WITH_ANNEXES } else { WITHOUT });
+        let query = query.bind(signed(from.0)).bind(signed(limit as u64));
+        let rows = query.fetch_all(&self.pool).await.map_err(database)?;
+        let mut expected = from;
+        let mut records = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let record = row::record(row, annexes)?;
+            if record.position != expected {
+                return Err(ReadError::Gap { expected, found: record.position });
+            }
+            expected = expected.next();
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    async fn stream(
+        &self,
+        stream: &StreamId,
+        from: Version,
+        limit: usize,
+    ) -> Result<Vec<Record>, ReadError> {
+        const SQL: &str = events!(
+            " WHERE e.stream = (SELECT id FROM names WHERE name = ?) AND e.version >= ? \
+             ORDER BY e.version LIMIT ?"
+        );
+        let query = sqlx::query(SQL).bind(stream.to_string());
+        let query = query.bind(signed(from.0)).bind(signed(limit as u64));
+        let rows = query.fetch_all(&self.pool).await.map_err(database)?;
+        let mut expected = from;
+        let mut records = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let record = row::record(row, true)?;
+            if record.version != expected {
+                let (position, found) = (record.position, record.version);
+                let what = format!("version {found} stands where {expected} should");
+                return Err(ReadError::Corrupt { position, column: "version", what });
+            }
+            expected = expected.next();
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    async fn find(&self, id: EventId) -> Result<Option<Record>, ReadError> {
+        const SQL: &str = events!(" WHERE e.event_id = ?");
+        let query = sqlx::query(SQL).bind(id.bytes().to_vec());
+        let row = query.fetch_optional(&self.pool).await.map_err(database)?;
+        row.map(|row| row::record(&row, true)).transpose()
+    }
+
+    async fn outputs_of(
+        &self,
+        deployments: &[DeploymentId],
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredOutput>, ReadError> {
+        // Within a deployment, offset and cursor grow together.
+        const SQL: &str = "SELECT cursor, deployment, start, stored_at, bytes FROM outputs \
+             WHERE deployment = ? AND cursor > ? ORDER BY start LIMIT ?";
+        let mut pieces = Vec::new();
+        for deployment in deployments {
+            let query = sqlx::query(SQL).bind(deployment.bytes().to_vec());
+            let query = query.bind(signed(after)).bind(signed(limit as u64));
+            let rows = query.fetch_all(&self.pool).await.map_err(database)?;
+            for row in &rows {
+                pieces.push(row::output(row)?);
+            }
+            // Only the first ones of all deployments are wanted.
+            pieces.sort_by_key(|piece| piece.cursor);
+            pieces.truncate(limit);
+        }
+        Ok(pieces)
+    }
+
+    async fn output_owners(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, DeploymentId)>, ReadError> {
+        const SQL: &str =
+            "SELECT cursor, deployment FROM outputs WHERE cursor > ? ORDER BY cursor LIMIT ?";
+        let query = sqlx::query(SQL).bind(signed(after)).bind(signed(limit as u64));
+        let rows = query.fetch_all(&self.pool).await.map_err(database)?;
+        rows.iter().map(row::output_owner).collect()
+    }
+
+    async fn output(&self, cursor: u64) -> Result<Option<StoredOutput>, ReadError> {
+        const SQL: &str = "SELECT cursor, deployment, start, stored_at, bytes FROM outputs \
+                           WHERE cursor = ?";
+        let query = sqlx::query(SQL).bind(signed(cursor));
+        let row: Option<SqliteRow> = query.fetch_optional(&self.pool).await.map_err(database)?;
+        row.map(|row| row::output(&row)).transpose()
+    }
+
+    async fn output_head(&self) -> Result<u64, ReadError> {
+        const SQL: &str = "SELECT coalesce(max(cursor), 0) FROM outputs";
+        let row = sqlx::query(SQL).fetch_one(&self.pool).await.map_err(database)?;
+        let head: i64 = row.try_get(0).map_err(database)?;
+        Ok(u64::try_from(head).unwrap_or_default())
+    }
+}
+
+impl Read for SqliteReader {
+    fn records(
+        &self,
+        from: Position,
+        limit: usize,
+        annexes: bool,
+    ) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
+        Box::pin(self.records(from, limit, annexes))
+    }
+
+    fn stream<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        from: Version,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Record>, ReadError>> {
+        Box::pin(self.stream(stream, from, limit))
+    }
+
+    fn find(&self, id: EventId) -> BoxFuture<'_, Result<Option<Record>, ReadError>> {
+        Box::pin(self.find(id))
+    }
+
+    fn outputs_of<'a>(
+        &'a self,
+        deployments: &'a [DeploymentId],
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<StoredOutput>, ReadError>> {
+        Box::pin(self.outputs_of(deployments, after, limit))
+    }
+
+    fn output_owners(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(u64, DeploymentId)>, ReadError>> {
+        Box::pin(self.output_owners(after, limit))
+    }
+
+    fn output(&self, cursor: u64) -> BoxFuture<'_, Result<Option<StoredOutput>, ReadError>> {
+        Box::pin(self.output(cursor))
+    }
+
+    fn output_head(&self) -> BoxFuture<'_, Result<u64, ReadError>> {
+        Box::pin(self.output_head())
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.pool.close())
+    }
+}
+
+fn database(error: sqlx::Error) -> ReadError {
+    ReadError::Database(Box::new(error))
+}

@@ -1,0 +1,207 @@
+//! One batch: the rows that its requests add, and what they may look up.
+
+use crate::backend::{Head, Request, Rows};
+use crate::limits;
+use crate::read::StoredOutput;
+use crate::write::{OutputError, OutputWrite, Write, WriteError, Written};
+use crate::writer::folded::Folded;
+use ledger_core::event::Digest;
+use ledger_core::limits as bounds;
+use ledger_core::{
+    DeploymentId, Event, EventId, NewEvent, Record, RequestId, SealedAnnex, StreamId, Timestamp,
+    Version,
+};
+use std::collections::HashMap;
+
+/// What will be committed together.
+pub(crate) struct Batch {
+    pub(crate) rows: Rows,
+    /// When its events are recorded: one moment for all of them.
+    pub(crate) now: Timestamp,
+    /// Requests that wrote something, in the log or earlier in the batch.
+    pub(crate) requests: HashMap<RequestId, Request>,
+    /// Versions that were looked up, of streams that are not remembered.
+    pub(crate) versions: HashMap<StreamId, Version>,
+    /// Where the output of deployments ends, this batch included.
+    pub(crate) output_ends: HashMap<DeploymentId, u64>,
+    /// The newest cursor, this batch included.
+    pub(crate) output_head: u64,
+    bytes: usize,
+}
+
+/// An event with the bytes that will be stored.
+struct Encoded<'a> {
+    event: &'a NewEvent,
+    payload: Vec<u8>,
+    annex: Option<SealedAnnex>,
+}
+
+impl Batch {
+    pub(crate) fn new(head: Head, now: Timestamp, requests: HashMap<RequestId, Request>) -> Self {
+        Self {
+            rows: Rows::default(),
+            now,
+            requests,
+            versions: HashMap::new(),
+            output_ends: HashMap::new(),
+            output_head: head.output,
+            bytes: 0,
+        }
+    }
+
+    /// Returns whether nothing is to be committed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.records.is_empty() && self.rows.outputs.is_empty()
+    }
+
+    /// Returns whether no further request should join.
+    pub(crate) fn is_full(&self) -> bool {
+        self.rows.records.len() + self.rows.outputs.len() >= bounds::BATCH_EVENTS_MAX
+            || self.bytes >= bounds::BATCH_BYTES_MAX
+    }
+
+    /// Returns the answer to a request that wrote something before.
+    pub(crate) fn repeated(&self, write: &Write) -> Option<Result<Written, WriteError>> {
+        let request = self.requests.get(&write.request_id)?;
+        Some(if request.given == write.given {
+            Ok(Written { positions: Some((request.first, request.last)), repeated: true })
+        } else {
+            Err(WriteError::IdempotencyMismatch { request_id: write.request_id })
+        })
+    }
+
+    /// Gives events their places, and applies them.
+    ///
+    /// Every bound is checked before the first event is placed, so that a refused
+    /// request leaves nothing behind.
+    pub(crate) fn place(
+        &mut self,
+        folded: &mut Folded,
+        write: &Write,
+        events: &[NewEvent],
+    ) -> Result<Written, WriteError> {
+        let encoded = encode(write, events)?;
+        if encoded.is_empty() {
+            return Ok(Written { positions: None, repeated: false });
+        }
+        let first = folded.position.next();
+        for (ordinal, encoded) in (0..).zip(encoded) {
+            self.bytes += encoded.payload.len();
+            let (record, event) = self.record(folded, write, ordinal, encoded);
+            folded.advance(&record, event);
+            self.rows.records.push(record);
+        }
+        let last = folded.position;
+        let given: Digest = write.given;
+        let request = Request { first, last, given };
+        self.rows.requests.push(request);
+        self.requests.insert(write.request_id, request);
+        Ok(Written { positions: Some((first, last)), repeated: false })
+    }
+
+    fn record<'a>(
+        &mut self,
+        folded: &Folded,
+        write: &Write,
+        ordinal: u32,
+        encoded: Encoded<'a>,
+    ) -> (Record, &'a Event) {
+        let new = encoded.event;
+        let version = self.version(folded, &new.stream).next();
+        if folded.version(&new.stream).is_none() {
+            self.versions.insert(new.stream.clone(), version);
+        }
+        let record = Record {
+            position: folded.position.next(),
+            stream: new.stream.clone(),
+            version,
+            event_id: EventId::derive(write.request_id, ordinal),
+            type_name: new.event.type_name().to_owned(),
+            occurred_at: new.occurred_at.unwrap_or(self.now),
+            recorded_at: self.now,
+            actor: write.actor.clone(),
+            correlation_id: new.correlation_id,
+            causation_id: new.causation_id,
+            payload: encoded.payload,
+            annex_digest: encoded.annex.as_ref().map(SealedAnnex::digest),
+            annex: encoded.annex,
+        };
+        (record, &new.event)
+    }
+
+    /// Returns a stream's version, this batch included. What is not remembered
+    /// must have been looked up.
+    pub(crate) fn version(&self, folded: &Folded, stream: &StreamId) -> Version {
+        folded.version(stream).or_else(|| self.versions.get(stream).copied()).unwrap_or_default()
+    }
+
+    /// Adds a piece of output behind what is stored.
+    pub(crate) fn place_output(&mut self, output: &OutputWrite, end: u64) {
+        let length = output.bytes.len();
+        self.bytes += length;
+        self.output_head += 1;
+        self.output_ends.insert(output.deployment, end + length as u64);
+        self.rows.outputs.push(StoredOutput {
+            cursor: self.output_head,
+            deployment: output.deployment,
+            offset: output.offset,
+            stored_at: self.now,
+            bytes: output.bytes.clone(),
+        });
+    }
+}
+
+/// Checks a piece of output by itself.
+pub(crate) fn check_output(output: &OutputWrite) -> Result<(), OutputError> {
+    let length = output.bytes.len();
+    let end = output.offset.checked_add(length as u64);
+    if length > bounds::OUTPUT_CHUNK_BYTES_MAX
+        || end.is_none_or(|end| end > bounds::OUTPUT_BYTES_MAX)
+    {
+        return Err(OutputError::TooLarge);
+    }
+    Ok(())
+}
+
+/// Encodes the events of a write, and holds them against the bounds.
+fn encode<'a>(write: &Write, events: &'a [NewEvent]) -> Result<Vec<Encoded<'a>>, WriteError> {
+    if events.len() > limits::WRITE_EVENTS_MAX {
+        let what = format!("{} events; at most {} fit", events.len(), limits::WRITE_EVENTS_MAX);
+        return Err(WriteError::TooLarge { what });
+    }
+    let actor = write.actor.id.chars().count();
+    if actor == 0 || write.actor.id.len() > limits::ACTOR_ID_CHARS_MAX {
+        let max = limits::ACTOR_ID_CHARS_MAX;
+        return Err(WriteError::TooLarge {
+            what: format!("the actor's id must have 1 to {max} bytes"),
+        });
+    }
+    events.iter().map(encode_event).collect()
+}
+
+fn encode_event(event: &NewEvent) -> Result<Encoded<'_>, WriteError> {
+    let payload = event.event.encode();
+    bounded("payload", event, payload.len(), bounds::PAYLOAD_BYTES_MAX)?;
+    let annex = if event.annex.is_empty() {
+        None
+    } else {
+        let bytes = event.annex.encode();
+        bounded("annex", event, bytes.len(), bounds::ANNEX_BYTES_MAX)?;
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt).map_err(|error| WriteError::Unavailable {
+            why: format!("the system gives no random bytes: {error}"),
+        })?;
+        Some(SealedAnnex { salt, bytes })
+    };
+    Ok(Encoded { event, payload, annex })
+}
+
+fn bounded(part: &str, event: &NewEvent, bytes: usize, max: usize) -> Result<(), WriteError> {
+    if bytes <= max {
+        return Ok(());
+    }
+    let name = event.event.type_name();
+    Err(WriteError::TooLarge {
+        what: format!("the {part} of a {name} has {bytes} bytes; at most {max} fit"),
+    })
+}

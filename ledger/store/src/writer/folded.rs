@@ -1,0 +1,70 @@
+//! What the writer knows of the log without asking the database.
+
+use ledger_core::event::DecodeError;
+use ledger_core::{Event, Position, Record, State, StreamId, Timestamp, Version};
+
+/// The log, folded to what a verdict depends on.
+///
+/// Cloning costs nothing that grows, so the writer keeps the one from before a
+/// batch until the batch is committed.
+#[derive(Clone, Default)]
+pub(crate) struct Folded {
+    pub(crate) state: State,
+    pub(crate) position: Position,
+    /// Of the newest event; never falls.
+    pub(crate) recorded_at: Option<Timestamp>,
+    versions: imbl::HashMap<StreamId, Version>,
+    /// The newest moment that the log proves. It falls when somebody vouches for
+    /// a clock that was set back.
+    proven: Option<Timestamp>,
+}
+
+impl Folded {
+    /// Applies a record that was read.
+    ///
+    /// A record of a type that only a newer program knows is refused: to decide
+    /// without it would be to decide from another history.
+    pub(crate) fn apply(&mut self, record: &Record) -> Result<(), DecodeError> {
+        let event = record.event()?;
+        self.advance(record, &event);
+        Ok(())
+    }
+
+    /// Applies a record whose event is at hand.
+    pub(crate) fn advance(&mut self, record: &Record, event: &Event) {
+        self.position = record.position;
+        if is_remembered(&record.stream) {
+            self.versions.insert(record.stream.clone(), record.version);
+        }
+        match event {
+            Event::ClockConfirmed(confirmed) => self.proven = Some(confirmed.clock),
+            // While the clock lies behind, recorded_at stands still and proves nothing.
+            _ if Some(record.recorded_at) > self.recorded_at => {
+                self.proven = Some(record.recorded_at);
+            }
+            _ => {}
+        }
+        self.recorded_at = self.recorded_at.max(Some(record.recorded_at));
+        self.state.evolve(&record.stream, record.event_id, record.recorded_at, event);
+    }
+
+    /// Returns a stream's version; `None` if only the database knows it.
+    pub(crate) fn version(&self, stream: &StreamId) -> Option<Version> {
+        is_remembered(stream).then(|| self.versions.get(stream).copied().unwrap_or(Version::ZERO))
+    }
+
+    /// Returns the newest moment that the log proves to have been.
+    pub(crate) fn proven(&self) -> Option<Timestamp> {
+        self.proven
+    }
+
+    /// Trusts a clock that somebody vouched for.
+    pub(crate) fn vouch(&mut self, clock: Timestamp) {
+        self.proven = Some(clock);
+    }
+}
+
+/// Streams of activations come and go with the history; all others are bounded by the fleet.
+fn is_remembered(stream: &StreamId) -> bool {
+    !matches!(stream, StreamId::Activation(_))
+}

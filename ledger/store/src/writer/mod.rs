@@ -1,0 +1,216 @@
+//! The writer: one task that judges every write and commits them in batches.
+//!
+//! A batch goes like this: take the append lock; read what others appended
+//! meanwhile; judge each request by itself, against the state and the earlier
+//! requests of the batch; insert; commit; answer all. No answer, not even a
+//! refusal, leaves before the commit returned: it was judged from a state that
+//! could still have been taken back.
+
+mod attempt;
+mod batch;
+mod clock_rule;
+mod folded;
+mod task;
+
+pub(crate) use folded::Folded;
+pub(crate) use task::Task;
+
+use crate::backend::{Append, Failure, Head, Read};
+use crate::clock::Clock;
+use crate::limits;
+use crate::open::{OpenError, Readiness};
+use attempt::Failed;
+use clock_rule::ClockRule;
+use ledger_core::Position;
+use ledger_core::limits::BATCH_EVENTS_MAX;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+
+/// What the writer tells the rest of the server.
+pub(crate) struct Signals {
+    pub(crate) head: watch::Sender<Position>,
+    pub(crate) output_head: watch::Sender<u64>,
+    pub(crate) readiness: watch::Sender<Readiness>,
+    /// Dropped, and so closed, when the database is let go of.
+    pub(crate) done: watch::Sender<()>,
+}
+
+/// The writer's own state.
+pub(crate) struct Writer<A> {
+    appender: A,
+    reader: Arc<dyn Read>,
+    clock: Arc<dyn Clock>,
+    rule: ClockRule,
+    folded: Folded,
+    inbox: mpsc::Receiver<Task>,
+    /// Taken from the inbox and not yet judged.
+    waiting: VecDeque<Task>,
+    /// Why the database fails, while it does.
+    failing: Option<String>,
+    signals: Signals,
+}
+
+impl<A: Append> Writer<A> {
+    /// Folds the log and makes a writer that goes on from there.
+    pub(crate) async fn open(
+        mut appender: A,
+        reader: Arc<dyn Read>,
+        clock: Arc<dyn Clock>,
+        inbox: mpsc::Receiver<Task>,
+        signals: Signals,
+    ) -> Result<Self, OpenError> {
+        let head = appender.lock().await;
+        appender.abandon().await;
+        let head = head
+            .map_err(|failure| OpenError::Database { what: failure.why, source: failure.source })?;
+        let mut folded = Folded::default();
+        folded.catch_up(&*reader, head.position).await.map_err(OpenError::Read)?;
+        let rule = ClockRule::new(&*clock);
+        let mut writer = Self {
+            appender,
+            reader,
+            clock,
+            rule,
+            folded,
+            inbox,
+            waiting: VecDeque::new(),
+            failing: None,
+            signals,
+        };
+        writer.publish(head);
+        // So that readiness is right before the first write.
+        let _ = writer.rule.check(&*writer.clock, writer.folded.proven());
+        writer.publish_readiness();
+        Ok(writer)
+    }
+
+    /// Writes until every handle is gone or one of them closes the log.
+    pub(crate) async fn run(mut self) {
+        while self.gather().await {
+            self.write().await;
+        }
+        self.appender.close().await;
+        self.reader.close().await;
+        drop(self.signals.done);
+    }
+
+    /// Waits until something is to be written. False when nothing will come.
+    async fn gather(&mut self) -> bool {
+        while self.waiting.is_empty() {
+            let mut arrived = Vec::new();
+            let next = self.inbox.recv_many(&mut arrived, limits::WAITING_WRITES_MAX);
+            let n_arrived = if self.failing.is_some() {
+                match tokio::time::timeout(limits::RETRY_INTERVAL, next).await {
+                    Ok(n_arrived) => n_arrived,
+                    Err(_) => {
+                        self.probe().await;
+                        continue;
+                    }
+                }
+            } else {
+                next.await
+            };
+            if n_arrived == 0 {
+                return false;
+            }
+            arrived.into_iter().for_each(|task| self.take(task));
+        }
+        // What came in while the last batch was committed joins this one.
+        while self.waiting.len() < BATCH_EVENTS_MAX
+            && let Ok(task) = self.inbox.try_recv()
+        {
+            self.take(task);
+        }
+        true
+    }
+
+    fn take(&mut self, task: Task) {
+        match task {
+            // What is in the inbox is still written; nothing more gets in.
+            Task::Close => self.inbox.close(),
+            Task::State { reply } => {
+                // Nobody waits for it any longer: then it is not needed.
+                let _ = reply.send(self.folded.state.clone());
+            }
+            task => self.waiting.push_back(task),
+        }
+    }
+
+    /// Writes one batch off the front of what waits.
+    async fn write(&mut self) {
+        if let Err(failed) = self.attempt(BATCH_EVENTS_MAX).await {
+            self.handle(failed).await;
+        }
+    }
+
+    /// Answers after a failed batch, or tries its requests one by one, so that
+    /// one that the database refuses fails alone.
+    async fn handle(&mut self, failed: Failed) {
+        if failed.failure.surroundings || failed.n_tasks <= 1 {
+            return self.refuse(failed);
+        }
+        for _ in 0..failed.n_tasks {
+            if self.waiting.is_empty() {
+                return;
+            }
+            if let Err(failed) = self.attempt(1).await {
+                self.refuse(failed);
+            }
+        }
+    }
+
+    /// Answers the tasks of a failed batch.
+    fn refuse(&mut self, failed: Failed) {
+        let Failed { n_tasks, failure, in_doubt } = failed;
+        let Failure { surroundings, why, source } = failure;
+        tracing::error!(n_tasks, in_doubt, error = %source, "the database failed while writing: {why}");
+        let source: Arc<dyn std::error::Error + Send + Sync> = source.into();
+        for task in self.waiting.drain(..n_tasks.min(self.waiting.len())) {
+            task.fail(in_doubt || !surroundings, &why, &source);
+        }
+        if surroundings {
+            self.failing = Some(why);
+            self.publish_readiness();
+        }
+    }
+
+    /// Looks whether a database that failed is back.
+    async fn probe(&mut self) {
+        match self.appender.probe().await {
+            Ok(()) => self.recovered(),
+            Err(failure) => {
+                self.failing = Some(failure.why);
+                self.publish_readiness();
+            }
+        }
+    }
+
+    /// Notes that the database works.
+    fn recovered(&mut self) {
+        if self.failing.take().is_some() {
+            tracing::info!("the database takes writes again");
+            self.publish_readiness();
+        }
+    }
+
+    fn publish(&self, head: Head) {
+        self.signals.head.send_if_modified(|known| replace(known, head.position));
+        self.signals.output_head.send_if_modified(|known| replace(known, head.output));
+    }
+
+    fn publish_readiness(&self) {
+        let readiness = match self.rule.stopped().or(self.failing.as_deref()) {
+            Some(why) => Readiness::NotReady(why.to_owned()),
+            None => Readiness::Ready,
+        };
+        self.signals.readiness.send_if_modified(|known| replace(known, readiness));
+    }
+}
+
+/// Sets a value and tells whether it is another one.
+fn replace<T: PartialEq>(known: &mut T, new: T) -> bool {
+    let changed = *known != new;
+    *known = new;
+    changed
+}

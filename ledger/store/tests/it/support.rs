@@ -1,0 +1,179 @@
+//! What every test of the log needs: a clock that is set, and writes.
+
+use ledger_core::command::Connection;
+use ledger_core::event::{self, Digest};
+use ledger_core::key::PublicKey;
+use ledger_core::record::ActorKind;
+use ledger_core::{
+    Actor, AgentName, Annex, Command, NewEvent, NodeId, Position, Record, RequestId, SessionId,
+    StreamId, System, Timestamp, WorkspaceName,
+};
+use ledger_store::{Change, Clock, Log, Write, WriteError, Written};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// 2026-03-01T12:00:00Z.
+pub(crate) const NOON: i64 = 1_772_366_400_000_000;
+pub(crate) const SECOND: i64 = 1_000_000;
+pub(crate) const HOUR: i64 = 3_600 * SECOND;
+
+/// A clock that stands still until it is set.
+pub(crate) struct ManualClock {
+    now: AtomicI64,
+    uptime: AtomicI64,
+}
+
+impl ManualClock {
+    pub(crate) fn new() -> Arc<Self> {
+        Self::at(NOON)
+    }
+
+    pub(crate) fn at(micros: i64) -> Arc<Self> {
+        Arc::new(Self { now: AtomicI64::new(micros), uptime: AtomicI64::new(0) })
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&self, micros: i64) {
+        self.now.fetch_add(micros, Ordering::SeqCst);
+        self.uptime.fetch_add(micros, Ordering::SeqCst);
+    }
+
+    /// Sets the clock without time passing.
+    pub(crate) fn jump(&self, micros: i64) {
+        self.now.fetch_add(micros, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.now.load(Ordering::SeqCst))
+    }
+
+    fn uptime(&self) -> Duration {
+        Duration::from_micros(self.uptime.load(Ordering::SeqCst).unsigned_abs())
+    }
+}
+
+pub(crate) async fn open(folder: &Path) -> Log {
+    open_at(folder, ManualClock::new()).await
+}
+
+pub(crate) async fn open_at(folder: &Path, clock: Arc<dyn Clock>) -> Log {
+    Log::open_sqlite(folder, clock).await.unwrap()
+}
+
+pub(crate) fn fresh_request() -> RequestId {
+    RequestId::new(Uuid::now_v7())
+}
+
+pub(crate) fn request(n: u128) -> RequestId {
+    RequestId::new(Uuid::from_u128(n))
+}
+
+pub(crate) fn node() -> NodeId {
+    NodeId::new(Uuid::from_u128(7))
+}
+
+pub(crate) fn workspace() -> WorkspaceName {
+    WorkspaceName::new("default").unwrap()
+}
+
+pub(crate) fn agent(n: usize) -> AgentName {
+    AgentName::new(format!("agent-{n}")).unwrap()
+}
+
+pub(crate) fn actor() -> Actor {
+    Actor { kind: ActorKind::Node, id: node().to_string() }
+}
+
+/// A write of a command, under a request id of its own.
+pub(crate) fn command(command: Command) -> Write {
+    let given = Digest::of(format!("{command:?}").as_bytes());
+    Write {
+        request_id: fresh_request(),
+        given,
+        actor: actor(),
+        expect: Vec::new(),
+        change: Change::Command(Box::new(command)),
+    }
+}
+
+/// A write of events as they are.
+pub(crate) fn events(events: Vec<NewEvent>) -> Write {
+    let given = Digest::of(format!("{events:?}").as_bytes());
+    Write {
+        request_id: fresh_request(),
+        given,
+        actor: actor(),
+        expect: Vec::new(),
+        change: Change::Events(events),
+    }
+}
+
+/// An event of a stream of its own kind.
+pub(crate) fn created(name: &str) -> NewEvent {
+    let stream = StreamId::Workspace(WorkspaceName::new(name).unwrap());
+    NewEvent::new(stream, event::WorkspaceCreated {})
+}
+
+/// A write that always appends exactly one event.
+pub(crate) fn one_event() -> Write {
+    events(vec![NewEvent::new(StreamId::Node(node()), event::NodeStopped {})])
+}
+
+pub(crate) fn create_workspace() -> Write {
+    command(Command::CreateWorkspace { workspace: workspace() })
+}
+
+pub(crate) fn connection(n: usize) -> Connection {
+    Connection {
+        agent: agent(n),
+        key: PublicKey::from_bytes([n as u8; 32]),
+        session: SessionId::new(Uuid::now_v7()),
+        node: node(),
+        version: "0.1.0".to_owned().try_into().unwrap(),
+        system: System::new("x86_64-linux").unwrap(),
+        annex: Annex { address: Some("192.0.2.1".to_owned()), ..Annex::default() },
+    }
+}
+
+pub(crate) fn connect(n: usize) -> Write {
+    command(Command::Connect { workspace: workspace(), connection: connection(n) })
+}
+
+/// Reads the whole log in pages, and so checks that it has no gap.
+pub(crate) async fn read_all(log: &Log) -> Vec<Record> {
+    let mut records: Vec<Record> = Vec::new();
+    loop {
+        let from = Position(records.len() as u64 + 1);
+        let page = log.read(from, 1_000).await.unwrap();
+        let n_page = page.len();
+        records.extend(page);
+        if n_page < 1_000 {
+            let positions = records.iter().map(|record| record.position.0);
+            assert!(positions.eq(1..=records.len() as u64), "positions are not gapless");
+            return records;
+        }
+    }
+}
+
+/// Waits for a condition with a deadline far beyond what it takes.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(60), future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited for a minute: {what}"),
+    }
+}
+
+/// Writes something that must succeed.
+pub(crate) async fn write(log: &Log, write: Write) -> Written {
+    log.write(write).await.unwrap()
+}
+
+pub(crate) fn positions(result: Result<Written, WriteError>) -> (u64, u64) {
+    let (first, last) = result.unwrap().positions.unwrap();
+    (first.0, last.0)
+}
