@@ -6,3 +6,4 @@
 pub mod endpoint;
 pub mod http;
 pub mod limits;
+pub mod socket;

@@ -1,0 +1,421 @@
+//! The driver: carries out what the planner says, and tells it what came of it.
+
+use crate::folder::Folder;
+use crate::host::process::Cancel;
+use crate::host::{Host, Task};
+use crate::journal::record::{Assignment, Chunk, Record};
+use crate::journal::{Journal, JournalError};
+use crate::limits::OUTPUT_POLL;
+use crate::link::{Opened, Refusal};
+use crate::output;
+use crate::plan::{self, Action, Conclusion, Context, Flight, Input, Outcome, Step};
+use api_wire::agent::{FromAgent, FromServer};
+use data_encoding::BASE64;
+use ledger_core::agent::Report;
+use ledger_core::event::FailureOutcome;
+use ledger_core::ids::{DeploymentId, RequestId, Version};
+use ledger_core::time::Timestamp;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+/// Why the driver ended without being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The journal failed; without it nothing may be done.
+    #[error("the agent cannot go on without its journal")]
+    Journal(#[source] JournalError),
+    /// The output failed.
+    #[error("could not read the output {}", path.display())]
+    Output {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The server's history is shorter than what this agent has seen.
+    #[error(
+        "the server's history was rolled back: this agent has seen version {cursor} of its stream, and the server has only {head}. The agent stops deploying. If the server was restored from a backup on purpose, check what this machine runs, then move the agent's state folder away and start it again"
+    )]
+    RolledBack {
+        /// What the agent has seen.
+        cursor: Version,
+        /// What the server has.
+        head: Version,
+    },
+    /// The server wants this agent no more.
+    #[error("the server refused this agent: {}", .0.detail)]
+    Refused(Refusal),
+}
+
+/// The channels between driver and link.
+#[derive(Debug)]
+pub struct Channels {
+    /// Sessions as they open.
+    pub sessions: mpsc::Receiver<Opened>,
+    /// The cursor, for the next session.
+    pub cursor: watch::Sender<Option<Version>>,
+    /// The server's refusal, if it comes.
+    pub refusal: oneshot::Receiver<Refusal>,
+}
+
+/// The agent at work.
+#[derive(Debug)]
+pub struct Driver<H> {
+    journal: Journal,
+    folder: Folder,
+    host: Arc<H>,
+    flight: Flight,
+    session: Option<Opened>,
+    work: Option<Work>,
+}
+
+/// A step under way on a thread of its own. The thread is not waited for when
+/// the agent stops: it may wait for a supervisor that takes its time.
+#[derive(Debug)]
+struct Work {
+    outcome: oneshot::Receiver<Option<Outcome>>,
+    cancel: Cancel,
+}
+
+/// What woke the driver.
+enum Wake {
+    Session(Opened),
+    Refused(Refusal),
+    Said(Option<FromServer>),
+    Done(Option<Outcome>),
+    Look,
+    Stop,
+}
+
+impl<H: Host> Driver<H> {
+    /// Takes up where the journal ends.
+    pub fn new(journal: Journal, folder: Folder, host: H) -> Self {
+        let driver = Self {
+            journal,
+            folder,
+            host: Arc::new(host),
+            flight: Flight::default(),
+            session: None,
+            work: None,
+        };
+        driver.tidy();
+        driver
+    }
+
+    /// Returns the newest version of its stream that the agent has seen.
+    pub fn cursor(&self) -> Option<Version> {
+        self.journal.state().cursor
+    }
+
+    /// Works until the agent is stopped or cannot go on.
+    pub async fn run(
+        mut self,
+        mut channels: Channels,
+        shutdown: &CancellationToken,
+    ) -> Result<(), DriverError> {
+        let ended = self.work_on(&mut channels, shutdown).await;
+        if let Some(work) = self.work.take() {
+            work.cancel.cancel();
+        }
+        // So that the next start asks for no more events than it needs.
+        let noted = match &ended {
+            Ok(()) => self.journal.append(Record::Cursor).map_err(DriverError::Journal),
+            Err(_) => Ok(()),
+        };
+        ended.and(noted)
+    }
+
+    async fn work_on(
+        &mut self,
+        channels: &mut Channels,
+        shutdown: &CancellationToken,
+    ) -> Result<(), DriverError> {
+        loop {
+            self.act()?;
+            channels.cursor.send_replace(self.cursor());
+            match self.wake(channels, shutdown).await {
+                Wake::Stop => return Ok(()),
+                Wake::Refused(refusal) => return Err(DriverError::Refused(refusal)),
+                Wake::Session(opened) => self.open(opened)?,
+                Wake::Said(None) => self.close(),
+                Wake::Said(Some(message)) => self.hear(message)?,
+                Wake::Done(outcome) => self.done(outcome)?,
+                Wake::Look => {}
+            }
+        }
+    }
+
+    async fn wake(&mut self, channels: &mut Channels, shutdown: &CancellationToken) -> Wake {
+        let inbox = self.session.as_mut().map(|session| &mut session.inbox);
+        let said = async {
+            match inbox {
+                Some(inbox) => inbox.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        let work = self.work.as_mut().map(|work| &mut work.outcome);
+        let done = async {
+            match work {
+                Some(outcome) => outcome.await,
+                None => std::future::pending().await,
+            }
+        };
+        let look = async {
+            match self.journal.state().run {
+                Some(_) => tokio::time::sleep(OUTPUT_POLL).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Wake::Stop,
+            // Ahead of the next session, so that the old one is heard to its end.
+            said = said => Wake::Said(said),
+            done = done => Wake::Done(done.unwrap_or_else(|_| Some(died()))),
+            Some(opened) = channels.sessions.recv() => Wake::Session(opened),
+            Ok(refusal) = &mut channels.refusal => Wake::Refused(refusal),
+            () = look => Wake::Look,
+        }
+    }
+
+    fn open(&mut self, opened: Opened) -> Result<(), DriverError> {
+        let (head, cursor) = (opened.head, opened.cursor);
+        if let Some(cursor) = cursor.filter(|cursor| *cursor > head) {
+            return Err(DriverError::RolledBack { cursor, head });
+        }
+        let (pending, running) = (opened.pending.clone(), opened.running);
+        self.flight = Flight { working: self.flight.working, connected: true, ..Flight::default() };
+        self.session = Some(opened);
+        if cursor.is_none() {
+            // Nothing before this is of interest to an agent without state.
+            self.journal.see(Some(head));
+        }
+        self.note(Input::Welcome { pending, running })
+    }
+
+    fn close(&mut self) {
+        self.session = None;
+        self.flight = Flight { working: self.flight.working, ..Flight::default() };
+    }
+
+    fn hear(&mut self, message: FromServer) -> Result<(), DriverError> {
+        match message {
+            FromServer::Events { events } => {
+                let fresh: Vec<_> = events
+                    .into_iter()
+                    .filter(|event| Some(event.version) > self.cursor())
+                    .collect();
+                self.journal.see(fresh.last().map(|event| event.version));
+                self.note(Input::Events(&fresh))
+            }
+            FromServer::Claimed { deployment, .. } => self.note(Input::Claimed { deployment }),
+            FromServer::Acknowledged { request_id } => self.acknowledged(request_id),
+            FromServer::Refused { request_id, code, detail } => {
+                tracing::warn!(code = code.as_str(), "refused by the server: {detail}");
+                self.acknowledged_output(request_id);
+                self.note(Input::Refused { request_id, code })
+            }
+            // The link keeps these to itself.
+            FromServer::Challenge { .. }
+            | FromServer::Welcome { .. }
+            | FromServer::Goodbye { .. } => Ok(()),
+        }
+    }
+
+    fn acknowledged(&mut self, request_id: RequestId) -> Result<(), DriverError> {
+        self.acknowledged_output(request_id);
+        self.note(Input::Acknowledged { request_id })
+    }
+
+    /// Output that is refused for good is as little to be sent again as output
+    /// that is there.
+    fn acknowledged_output(&mut self, request_id: RequestId) {
+        let run = self.journal.state().run.as_ref();
+        let chunk = run.and_then(|run| run.chunks.iter().find(|c| c.request_id == request_id));
+        if let Some(end) = chunk.map(Chunk::end) {
+            self.journal.acknowledge_output(end);
+        }
+    }
+
+    fn done(&mut self, outcome: Option<Outcome>) -> Result<(), DriverError> {
+        self.work = None;
+        self.flight.working = false;
+        match outcome {
+            Some(outcome) => self.note(Input::Done(outcome)),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets the planner decide on an input, and puts down what it decides.
+    fn note(&mut self, input: Input<'_>) -> Result<(), DriverError> {
+        let context = Context { now: now(), claim: fresh_id(), request: fresh_id() };
+        for record in plan::decide(self.journal.state(), input, &context) {
+            tell(&record);
+            let before = self.journal.state().run.is_some();
+            self.journal.append(record).map_err(DriverError::Journal)?;
+            if before && self.journal.state().run.is_none() {
+                self.tidy();
+            }
+        }
+        Ok(())
+    }
+
+    /// Does all there is to do, until nothing more is.
+    fn act(&mut self) -> Result<(), DriverError> {
+        loop {
+            let mut acted = false;
+            for action in plan::next(self.journal.state(), &self.flight) {
+                acted |= self.perform(action)?;
+            }
+            if !acted {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Performs an action, and says whether it changed anything.
+    fn perform(&mut self, action: Action) -> Result<bool, DriverError> {
+        match action {
+            Action::Work(assignment, Step::Conclude(conclusion)) => {
+                self.conclude(&assignment, conclusion)?;
+            }
+            Action::Work(assignment, step) => self.begin(assignment, step),
+            Action::Claim { request_id, deployment } => {
+                self.send(request_id, FromAgent::Claim { request_id, deployment });
+            }
+            Action::Report(outgoing) => {
+                let request_id = outgoing.request_id;
+                let message = FromAgent::Report {
+                    request_id,
+                    deployment: outgoing.deployment,
+                    report: outgoing.report,
+                    occurred_at: outgoing.occurred_at,
+                };
+                self.send(request_id, message);
+            }
+            Action::Output(deployment, chunk) => self.send_output(deployment, chunk)?,
+            Action::Seal(deployment, sealed) => return self.seal(deployment, sealed),
+        }
+        Ok(true)
+    }
+
+    fn conclude(
+        &mut self,
+        assignment: &Assignment,
+        conclusion: Conclusion,
+    ) -> Result<(), DriverError> {
+        let path = self.folder.output(assignment.deployment);
+        let output =
+            output::digest(&path).map_err(|source| DriverError::Output { path, source })?;
+        self.note(Input::Done(Outcome::Concluded { conclusion, output }))
+    }
+
+    fn begin(&mut self, assignment: Assignment, step: Step) {
+        let (sender, outcome) = oneshot::channel();
+        let (cancel, host) = (Cancel::default(), Arc::clone(&self.host));
+        let output = self.folder.output(assignment.deployment);
+        self.work = Some(Work { outcome, cancel: cancel.clone() });
+        self.flight.working = true;
+        std::thread::spawn(move || {
+            let task = Task { assignment: &assignment, output: &output, cancel: &cancel };
+            let outcome = match &step {
+                Step::Fetch => host.fetch(&task),
+                Step::Remember => host.remember(&task),
+                Step::Activate { closure, previous } => {
+                    host.activate(&task, *closure, previous.as_ref())
+                }
+                // The driver does this itself.
+                Step::Conclude(_) => None,
+            };
+            // Nobody listens when the agent stops meanwhile.
+            let _ = sender.send(outcome);
+        });
+    }
+
+    fn seal(&mut self, deployment: DeploymentId, sealed: u64) -> Result<bool, DriverError> {
+        let path = self.folder.output(deployment);
+        let bytes =
+            output::seal(&path, sealed).map_err(|source| DriverError::Output { path, source })?;
+        self.note(Input::Output { bytes })?;
+        Ok(bytes > 0)
+    }
+
+    fn send_output(&mut self, deployment: DeploymentId, chunk: Chunk) -> Result<(), DriverError> {
+        let path = self.folder.output(deployment);
+        let bytes = output::read(&path, chunk.offset, chunk.bytes)
+            .map_err(|source| DriverError::Output { path, source })?;
+        let Chunk { request_id, offset, .. } = chunk;
+        let bytes = BASE64.encode(&bytes);
+        self.send(request_id, FromAgent::Output { request_id, deployment, offset, bytes });
+        Ok(())
+    }
+
+    fn send(&mut self, request_id: RequestId, message: FromAgent) {
+        self.flight.sent.insert(request_id);
+        if let Some(session) = &self.session {
+            // A session that just ended is heard of soon; then it is sent again.
+            let _ = session.outbox.send(message);
+        }
+    }
+
+    fn tidy(&self) {
+        let keep = self.journal.state().run.as_ref().map(|run| run.assignment.deployment);
+        self.host.tidy(keep);
+    }
+}
+
+/// Says the events of a deployment, one line each.
+fn tell(record: &Record) {
+    match record {
+        Record::Admitted { assignment, .. } => {
+            tracing::info!(
+                deployment.id = %assignment.deployment,
+                "deployment {assignment} of {} waits", assignment.store_path
+            );
+        }
+        Record::Dropped { deployment } => {
+            tracing::info!(deployment.id = %deployment, "deployment {deployment} is no longer wanted");
+        }
+        Record::Started { deployment } => {
+            tracing::info!(deployment.id = %deployment, "deployment {deployment} started");
+        }
+        Record::Ended { report } => match &report.report {
+            Report::Failed { reason, error, .. } => {
+                let first = error.lines().next_back().unwrap_or_default();
+                tracing::warn!(
+                    deployment.id = %report.deployment,
+                    "deployment {} failed ({reason}): {first}", report.deployment
+                );
+            }
+            _ => tracing::info!(
+                deployment.id = %report.deployment,
+                "deployment {} succeeded", report.deployment
+            ),
+        },
+        Record::Lost { report } => tracing::warn!(
+            deployment.id = %report.deployment,
+            "deployment {} runs by the log and is not known here; it is reported as lost", report.deployment
+        ),
+        _ => {}
+    }
+}
+
+/// A step whose thread ended without a word: a defect, which must not be repeated.
+fn died() -> Outcome {
+    let error = "the agent made a mistake in this step; its own log says more".to_owned();
+    Outcome::Hindered { outcome: FailureOutcome::Unknown, error }
+}
+
+fn fresh_id() -> RequestId {
+    RequestId::new(uuid::Uuid::now_v7())
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}

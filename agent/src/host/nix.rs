@@ -1,0 +1,226 @@
+//! The steps on a machine with Nix, by the commands that every Nix has had
+//! since long before 2.8 and that ask for no experimental feature.
+
+use super::process::{self, Cancel, Exit, Invocation};
+use super::{Host, Task, closure, profile};
+use crate::folder::Folder;
+use crate::limits::{FETCH_TIMEOUT, PATHS_PER_QUERY, QUERY_BYTES_MAX};
+use crate::output::{OutputFile, last_lines};
+use crate::plan::Outcome;
+use crate::supervisor::{self, Failed, Found, Job};
+use ledger_core::event::{ClosureKind, FailureOutcome};
+use ledger_core::ids::DeploymentId;
+use ledger_core::names::StorePath;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The system that runs, on NixOS.
+const CURRENT_SYSTEM: &str = "/run/current-system";
+
+/// A machine with Nix, and how it is to be used.
+#[derive(Clone, Debug)]
+pub struct NixHost {
+    /// The agent's own folder.
+    pub folder: Folder,
+    /// The profile's link.
+    pub profile: PathBuf,
+    /// Where closures come from; none means the machine's own configuration.
+    pub substituters: Vec<String>,
+    /// Whose signatures are trusted; none means the machine's own configuration.
+    pub trusted_public_keys: Vec<String>,
+    /// What to start as an activation's supervisor.
+    pub supervisor: PathBuf,
+}
+
+impl Host for NixHost {
+    fn fetch(&self, task: &Task<'_>) -> Option<Outcome> {
+        self.try_fetch(task).unwrap_or_else(|error| Some(hindered("the fetch", &error)))
+    }
+
+    fn remember(&self, task: &Task<'_>) -> Option<Outcome> {
+        self.try_remember(task).unwrap_or_else(|error| Some(hindered("the preparation", &error)))
+    }
+
+    fn activate(
+        &self,
+        task: &Task<'_>,
+        closure: ClosureKind,
+        previous: Option<&StorePath>,
+    ) -> Option<Outcome> {
+        let outcome = self.try_activate(task, closure, previous).unwrap_or_else(|error| {
+            let error = format!("the activation's supervisor failed: {error}");
+            // Its errors come before the first command, but where reading the
+            // status fails, and then nothing is known.
+            Outcome::Hindered { outcome: FailureOutcome::Unknown, error }
+        });
+        Some(outcome)
+    }
+
+    fn tidy(&self, keep: Option<DeploymentId>) {
+        self.folder.tidy(keep);
+    }
+}
+
+fn hindered(what: &str, error: &io::Error) -> Outcome {
+    let error = match error.kind() {
+        io::ErrorKind::NotFound => format!(
+            "{what} found no Nix: {error}; install Nix, or put nix-store and nix-env into the agent's PATH"
+        ),
+        _ => format!("{what} failed on this machine: {error}"),
+    };
+    Outcome::Hindered { outcome: FailureOutcome::Unchanged, error }
+}
+
+impl NixHost {
+    fn try_fetch(&self, task: &Task<'_>) -> io::Result<Option<Outcome>> {
+        let path = task.assignment.store_path.as_str();
+        let root = self.folder.gcroot(task.assignment.deployment, "");
+        let mut output = OutputFile::open(task.output)?;
+        output.line(&format!("fetching {path}"))?;
+        let from = output.len();
+        let realise = Invocation::new("nix-store", self.realise_args(path, &root));
+        match process::run(&realise, &mut output, FETCH_TIMEOUT, task.cancel)? {
+            Exit::Cancelled => return Ok(None),
+            exit if exit.is_success() => {}
+            exit => {
+                let error = fetch_error(&realise, &exit, task.output, from);
+                return Ok(Some(Outcome::FetchFailed { error }));
+            }
+        }
+        let Some((closure_paths, closure_bytes)) = measure(path, &mut output, task.cancel)? else {
+            return Ok(None);
+        };
+        output.line(&format!("fetched: {closure_paths} paths, {closure_bytes} bytes in all"))?;
+        Ok(Some(Outcome::Fetched { closure_bytes, closure_paths }))
+    }
+
+    fn realise_args(&self, path: &str, root: &Path) -> Vec<String> {
+        let root = root.to_string_lossy();
+        let mut args: Vec<String> =
+            ["--realise", path, "--add-root", &root].map(str::to_owned).into();
+        let mut option = |name: &str, value: String| {
+            args.extend(["--option".to_owned(), name.to_owned(), value]);
+        };
+        if !self.substituters.is_empty() {
+            option("substituters", self.substituters.join(" "));
+        }
+        if !self.trusted_public_keys.is_empty() {
+            option("trusted-public-keys", self.trusted_public_keys.join(" "));
+        }
+        if !(self.substituters.is_empty() && self.trusted_public_keys.is_empty()) {
+            option("require-sigs", "true".to_owned());
+        }
+        args
+    }
+
+    fn try_remember(&self, task: &Task<'_>) -> io::Result<Option<Outcome>> {
+        let path = Path::new(task.assignment.store_path.as_str());
+        let closure = closure::detect(path);
+        let previous = profile::target(&profile::of_kind(closure, &self.profile));
+        let previous_system = (closure == ClosureKind::Nixos)
+            .then(|| profile::target(Path::new(CURRENT_SYSTEM)))
+            .flatten();
+        let mut output = OutputFile::open(task.output)?;
+        let mut keep: Vec<&StorePath> = previous.iter().chain(&previous_system).collect();
+        keep.retain(|kept| **kept != task.assignment.store_path);
+        if !keep.is_empty() {
+            let root = self.folder.gcroot(task.assignment.deployment, "-previous");
+            let root = root.to_string_lossy();
+            // It is here: nothing may be fetched for it.
+            let mut args =
+                vec!["--option", "substitute", "false", "--add-root", &root, "--realise"];
+            args.extend(keep.iter().map(|path| path.as_str()));
+            let root = Invocation::new("nix-store", args);
+            let (exit, _) = process::ask(&root, &mut output, QUERY_BYTES_MAX, task.cancel)?;
+            if exit == Exit::Cancelled {
+                return Ok(None);
+            }
+            if !exit.is_success() {
+                output.line(&format!("could not keep what ran before: {root} {exit}"))?;
+            }
+        }
+        Ok(Some(Outcome::Remembered { closure, previous, previous_system }))
+    }
+
+    fn try_activate(
+        &self,
+        task: &Task<'_>,
+        closure: ClosureKind,
+        previous: Option<&StorePath>,
+    ) -> io::Result<Outcome> {
+        let deployment = task.assignment.deployment;
+        let folder = self.folder.activation(deployment);
+        let commands = closure::commands(closure, &task.assignment.store_path, &self.profile);
+        let job = Job { commands, output: task.output.to_owned() };
+        if !folder.join("lock").exists() {
+            OutputFile::open(task.output)?.line(&format!("activating ({closure})"))?;
+            let touches_profile = job.commands.iter().any(closure::is_profile_switch);
+            if let Some(parent) = self.profile.parent().filter(|_| touches_profile) {
+                std::fs::create_dir_all(parent)?;
+            }
+        }
+        let found = supervisor::see_to(&folder, &job, &self.supervisor)?;
+        match found {
+            Found::Interrupted => {
+                let error = "the activation was begun, and machine or supervisor stopped before it ended; it is not repeated".to_owned();
+                OutputFile::open(task.output)?.line(&error)?;
+                Ok(Outcome::Interrupted { error })
+            }
+            Found::Ended(status) => match status.failed {
+                Some(failed) => Ok(self.failed(&job, failed, previous)),
+                None => {
+                    let link = profile::of_kind(closure, &self.profile);
+                    let generation = profile::generation(&link);
+                    if let Some(generation) = generation {
+                        OutputFile::open(task.output)?.line(&format!("generation {generation}"))?;
+                    }
+                    Ok(Outcome::Activated { generation })
+                }
+            },
+        }
+    }
+
+    /// Says what a failed activation left: what was there before only where the
+    /// first command never began, or was to move the profile and did not.
+    fn failed(&self, job: &Job, failed: Failed, previous: Option<&StorePath>) -> Outcome {
+        let only_profile = job.commands.first().is_some_and(closure::is_profile_switch);
+        let still_there = profile::target(&self.profile).as_ref() == previous;
+        let unchanged = failed.command == 0 && (!failed.began || (only_profile && still_there));
+        let outcome = if unchanged { FailureOutcome::Unchanged } else { FailureOutcome::Unknown };
+        Outcome::ActivationFailed { exit_status: failed.exit_status, outcome, error: failed.error }
+    }
+}
+
+/// Returns Nix's own last words, without the announcing line.
+fn fetch_error(realise: &Invocation, exit: &Exit, output: &Path, from: u64) -> String {
+    let announced = format!("$ {realise}\n").len() as u64;
+    let said = last_lines(output, from.saturating_add(announced)).unwrap_or_default();
+    match exit {
+        Exit::Status(_) if !said.is_empty() => said,
+        exit => format!("{said}\nnix-store {exit}").trim_start().to_owned(),
+    }
+}
+
+/// Counts the paths of a closure and sums up their sizes. None if cancelled.
+fn measure(path: &str, output: &mut OutputFile, cancel: &Cancel) -> io::Result<Option<(u64, u64)>> {
+    let mut query = |args: Vec<&str>| {
+        let invocation = Invocation::new("nix-store", args);
+        match process::ask(&invocation, output, QUERY_BYTES_MAX, cancel)? {
+            (Exit::Cancelled, _) => Ok(None),
+            (exit, answer) if exit.is_success() => Ok(Some(answer)),
+            (exit, _) => Err(io::Error::other(format!("nix-store --query {exit}"))),
+        }
+    };
+    let Some(requisites) = query(vec!["--query", "--requisites", path])? else { return Ok(None) };
+    let paths: Vec<&str> = requisites.lines().collect();
+    let mut bytes = 0_u64;
+    for chunk in paths.chunks(PATHS_PER_QUERY) {
+        let args = ["--query", "--size"].into_iter().chain(chunk.iter().copied()).collect();
+        let Some(sizes) = query(args)? else { return Ok(None) };
+        for size in sizes.lines() {
+            let size: u64 = size.trim().parse().map_err(io::Error::other)?;
+            bytes = bytes.saturating_add(size);
+        }
+    }
+    Ok(Some((paths.len() as u64, bytes)))
+}

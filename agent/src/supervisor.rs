@@ -1,0 +1,192 @@
+//! The activation's supervisor: a small process of its own, which outlives the
+//! agent, also where the activation replaces or stops the agent itself.
+//!
+//! An activation is begun at most once, and how it ended is found again:
+//!
+//! 1. The agent syncs the job, makes the lock file, locks it and syncs the folder.
+//! 2. It starts its own program again with the locked file as standard input, so
+//!    that the lock is held from before the supervisor lives until it is gone,
+//!    whatever happens to the agent.
+//! 3. The supervisor runs the job's commands and syncs a status.
+//!
+//! No lock file: never begun. Locked: it runs. A status: it ended. A lock file
+//! that nobody holds and no status: it was begun and nobody knows the end.
+
+use crate::host::process::{self, Cancel, Exit, Invocation, without_secrets};
+use crate::limits::ACTIVATION_TIMEOUT;
+use crate::output::{OutputFile, last_lines, read_small};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+/// The argument that makes a program of ours a supervisor.
+const ASKED: &str = "--supervise-activation";
+
+/// What a supervisor is to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// One after the other, until one fails.
+    pub commands: Vec<Invocation>,
+    /// Where everything goes that they say.
+    pub output: PathBuf,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The command that failed; none when all went well.
+    pub failed: Option<Failed>,
+}
+
+/// A command of a job that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// Which, from 0.
+    pub command: usize,
+    /// Whether it began at all.
+    pub began: bool,
+    /// Its exit status, where it has one.
+    pub exit_status: Option<i32>,
+    /// What it said last, and how it ended.
+    pub error: String,
+}
+
+/// What is known of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It ended.
+    Ended(Status),
+    /// It was begun, does not run, and left no status.
+    Interrupted,
+}
+
+/// Runs a job under a supervisor, or finds the one that was begun, and waits for its end.
+///
+/// `program` is what to start as the supervisor.
+pub fn see_to(folder: &Path, job: &Job, program: &Path) -> io::Result<Found> {
+    let lock = folder.join("lock");
+    match OpenOptions::new().read(true).open(&lock) {
+        Ok(file) => file.lock()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => begin(folder, job, program)?,
+        Err(error) => return Err(error),
+    }
+    match read_small(&folder.join("status")) {
+        Ok(text) => serde_json::from_str(&text).map(Found::Ended).map_err(io::Error::other),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Interrupted),
+        Err(error) => Err(error),
+    }
+}
+
+/// Begins a job and waits until its supervisor is gone.
+fn begin(folder: &Path, job: &Job, program: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    write_synced(folder, "job", &serde_json::to_string(job).map_err(io::Error::other)?)?;
+    let path = folder.join("lock");
+    let lock =
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    lock.lock()?;
+    sync_folder(folder)?;
+    if let Some(parent) = folder.parent() {
+        sync_folder(parent)?;
+    }
+    let mut command = Command::new(program);
+    without_secrets(&mut command);
+    command.arg(ASKED).arg(folder).current_dir("/");
+    command.stdin(lock).stdout(Stdio::null()).stderr(Stdio::null());
+    let spawned = command.spawn();
+    // The command holds our end of the lock: it must go, or the lock stays.
+    drop(command);
+    match spawned {
+        Ok(mut supervisor) => supervisor.wait().map(drop),
+        Err(error) => {
+            // Nothing was begun, and the next try may begin.
+            fs::remove_file(&path)?;
+            Err(error)
+        }
+    }
+}
+
+/// Returns the program to start as a supervisor: this one.
+pub fn own_program() -> PathBuf {
+    // Also there when the file was replaced or removed, as in an upgrade.
+    #[cfg(target_os = "linux")]
+    return PathBuf::from("/proc/self/exe");
+    #[cfg(not(target_os = "linux"))]
+    return std::env::current_exe().unwrap_or_default();
+}
+
+/// Supervises an activation if this process was started for that.
+///
+/// The first thing in `main` of every program that runs an agent.
+pub fn run_if_asked() -> Option<ExitCode> {
+    let mut args = std::env::args_os().skip(1);
+    if args.next()? != ASKED {
+        return None;
+    }
+    let folder = PathBuf::from(args.next()?);
+    Some(match supervise(&folder) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Nobody listens; the missing status says that something went wrong.
+        Err(_) => ExitCode::FAILURE,
+    })
+}
+
+fn supervise(folder: &Path) -> io::Result<()> {
+    // Away from the agent's terminal and group. Fails only for a group's leader.
+    let _ = rustix::process::setsid();
+    let job = read_small(&folder.join("job"))?;
+    let job: Job = serde_json::from_str(&job).map_err(io::Error::other)?;
+    let mut output = OutputFile::open(&job.output)?;
+    let status = Status { failed: run_all(&job, &mut output)? };
+    output.handle()?.sync_data()?;
+    write_synced(folder, "status", &serde_json::to_string(&status).map_err(io::Error::other)?)
+}
+
+fn run_all(job: &Job, output: &mut OutputFile) -> io::Result<Option<Failed>> {
+    for (command, invocation) in job.commands.iter().enumerate() {
+        let from = output.len();
+        let failed = match process::run(invocation, output, ACTIVATION_TIMEOUT, &Cancel::default())
+        {
+            Ok(exit) if exit.is_success() => continue,
+            Ok(exit) => Failed {
+                command,
+                began: true,
+                exit_status: exit.status(),
+                error: words(invocation, &exit, &job.output, from),
+            },
+            Err(source) => {
+                let error = format!("could not run {}: {source}", invocation.program);
+                output.line(&error)?;
+                Failed { command, began: false, exit_status: None, error }
+            }
+        };
+        return Ok(Some(failed));
+    }
+    Ok(None)
+}
+
+/// Returns what a failed program said last, without the announcing line.
+fn words(invocation: &Invocation, exit: &Exit, output: &Path, from: u64) -> String {
+    let announced = format!("$ {invocation}\n").len() as u64;
+    let said = last_lines(output, from.saturating_add(announced)).unwrap_or_default();
+    let ended = format!("{} {exit}", invocation.program);
+    if said.is_empty() { ended } else { format!("{said}\n{ended}") }
+}
+
+/// Writes a file that is there whole or not at all, also after a power cut.
+pub(crate) fn write_synced(folder: &Path, name: &str, text: &str) -> io::Result<()> {
+    let new = folder.join(format!("{name}.new"));
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, folder.join(name))?;
+    sync_folder(folder)
+}
+
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
