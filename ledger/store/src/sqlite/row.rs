@@ -17,12 +17,19 @@ struct Cells<'r> {
 }
 
 impl<'r> Cells<'r> {
+    /// Reads what must be there. Types of the driver read NULL as zero or empty.
     fn get<T: Decode<'r, Sqlite> + Type<Sqlite>>(
         &self,
         column: &'static str,
     ) -> Result<T, ReadError> {
+        self.optional(column)?.ok_or_else(|| self.corrupt(column, "nothing stands there"))
+    }
+
+    fn optional<T: Decode<'r, Sqlite> + Type<Sqlite>>(
+        &self,
+        column: &'static str,
+    ) -> Result<Option<T>, ReadError> {
         self.row.try_get(column).map_err(|error| match error {
-            // What is missing was interned, or forbidden to be NULL.
             sqlx::Error::ColumnDecode { source, .. } => self.corrupt(column, source),
             error => ReadError::Database(Box::new(error)),
         })
@@ -57,7 +64,7 @@ impl<'r> Cells<'r> {
         let wrong = |bytes: &[u8]| {
             self.corrupt(column, format_args!("{} bytes where {N} should stand", bytes.len()))
         };
-        let bytes = self.get::<Option<&[u8]>>(column)?;
+        let bytes = self.optional::<&[u8]>(column)?;
         bytes.map(|bytes| bytes.try_into().map_err(|_| wrong(bytes))).transpose()
     }
 

@@ -121,8 +121,7 @@ impl<A: Append> Writer<A> {
             true => HashMap::new(),
             false => self.appender.find_requests(&ids).await?,
         };
-        let recorded_at = self.folded.recorded_at.unwrap_or(now).max(now);
-        Ok(Batch::new(head, recorded_at, requests))
+        Ok(Batch::new(head, now, &self.folded, requests))
     }
 
     /// Judges tasks off the front until the batch is full.
@@ -144,7 +143,10 @@ impl<A: Append> Writer<A> {
                 }
                 task => match task.write() {
                     Some(write) => {
-                        Verdict::Write(judge_write(folded, batch, appender, write).await?)
+                        // Who vouches for a clock records what it says, not when.
+                        let confirms = matches!(task, Task::ConfirmClock { .. });
+                        let now = if confirms { batch.clock } else { batch.now };
+                        Verdict::Write(judge_write(folded, batch, appender, write, now).await?)
                     }
                     None => break,
                 },
@@ -159,6 +161,7 @@ async fn judge_write<A: Append>(
     batch: &mut Batch,
     appender: &mut A,
     write: &Write,
+    now: Timestamp,
 ) -> Result<Result<Written, WriteError>, Failure> {
     if let Some(verdict) = batch.repeated(write) {
         return Ok(verdict);
@@ -176,7 +179,7 @@ async fn judge_write<A: Append>(
     let events = match &write.change {
         Change::Events(events) => events,
         Change::Command(command) => {
-            let context = Context { now: batch.now, request: write.request_id };
+            let context = Context { now, request: write.request_id };
             // The command is kept: a batch that fails is judged again.
             match folded.state.decide(command.as_ref().clone(), context) {
                 Ok(events) => decided = events,

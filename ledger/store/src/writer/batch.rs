@@ -18,6 +18,8 @@ pub(crate) struct Batch {
     pub(crate) rows: Rows,
     /// When its events are recorded: one moment for all of them.
     pub(crate) now: Timestamp,
+    /// What the clock says, where that matters: for the one who vouches for it.
+    pub(crate) clock: Timestamp,
     /// Requests that wrote something, in the log or earlier in the batch.
     pub(crate) requests: HashMap<RequestId, Request>,
     /// Versions that were looked up, of streams that are not remembered.
@@ -37,10 +39,16 @@ struct Encoded<'a> {
 }
 
 impl Batch {
-    pub(crate) fn new(head: Head, now: Timestamp, requests: HashMap<RequestId, Request>) -> Self {
+    pub(crate) fn new(
+        head: Head,
+        clock: Timestamp,
+        folded: &Folded,
+        requests: HashMap<RequestId, Request>,
+    ) -> Self {
         Self {
             rows: Rows::default(),
-            now,
+            now: folded.recorded_at.unwrap_or(clock).max(clock),
+            clock,
             requests,
             versions: HashMap::new(),
             output_ends: HashMap::new(),

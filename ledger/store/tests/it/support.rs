@@ -1,14 +1,16 @@
 //! What every test of the log needs: a clock that is set, and writes.
 
+use ledger_core::activation::{Activation, Target};
 use ledger_core::command::Connection;
 use ledger_core::event::{self, Digest};
 use ledger_core::key::PublicKey;
 use ledger_core::record::ActorKind;
 use ledger_core::{
-    Actor, AgentName, Annex, Command, NewEvent, NodeId, Position, Record, RequestId, SessionId,
-    StreamId, System, Timestamp, WorkspaceName,
+    ActivationId, Actor, AgentName, Annex, Command, DeploymentId, NewEvent, NodeId, Position,
+    Record, RequestId, SessionId, StorePath, StreamId, System, Timestamp, WorkspaceName,
 };
-use ledger_store::{Change, Clock, Log, Write, WriteError, Written};
+use ledger_store::{Change, Clock, Log, OutputWrite, Write, WriteError, Written};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -24,6 +26,8 @@ pub(crate) const HOUR: i64 = 3_600 * SECOND;
 pub(crate) struct ManualClock {
     now: AtomicI64,
     uptime: AtomicI64,
+    /// What passes whenever somebody looks.
+    tick: i64,
 }
 
 impl ManualClock {
@@ -32,7 +36,12 @@ impl ManualClock {
     }
 
     pub(crate) fn at(micros: i64) -> Arc<Self> {
-        Arc::new(Self { now: AtomicI64::new(micros), uptime: AtomicI64::new(0) })
+        Arc::new(Self { now: AtomicI64::new(micros), uptime: AtomicI64::new(0), tick: 0 })
+    }
+
+    /// A clock that is looked at once per batch, and never twice at the same time.
+    pub(crate) fn ticking() -> Arc<Self> {
+        Arc::new(Self { now: AtomicI64::new(NOON), uptime: AtomicI64::new(0), tick: 1 })
     }
 
     /// Lets time pass.
@@ -49,7 +58,7 @@ impl ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_micros(self.now.load(Ordering::SeqCst))
+        Timestamp::from_micros(self.now.fetch_add(self.tick, Ordering::SeqCst))
     }
 
     fn uptime(&self) -> Duration {
@@ -57,12 +66,25 @@ impl Clock for ManualClock {
     }
 }
 
-pub(crate) async fn open(folder: &Path) -> Log {
-    open_at(folder, ManualClock::new()).await
-}
+/// Where a log lies. It is gone with this value.
+pub(crate) struct Place(tempfile::TempDir);
 
-pub(crate) async fn open_at(folder: &Path, clock: Arc<dyn Clock>) -> Log {
-    Log::open_sqlite(folder, clock).await.unwrap()
+impl Place {
+    pub(crate) fn sqlite() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) async fn open(&self) -> Log {
+        self.open_at(ManualClock::new()).await
+    }
+
+    pub(crate) async fn open_at(&self, clock: Arc<dyn Clock>) -> Log {
+        Log::open_sqlite(self.folder(), clock).await.unwrap()
+    }
 }
 
 pub(crate) fn fresh_request() -> RequestId {
@@ -138,6 +160,48 @@ pub(crate) fn connection(n: usize) -> Connection {
         system: System::new("x86_64-linux").unwrap(),
         annex: Annex { address: Some("192.0.2.1".to_owned()), ..Annex::default() },
     }
+}
+
+/// Writes agents' registrations, each into its own stream.
+pub(crate) fn register(agents: std::ops::Range<usize>) -> Write {
+    let registered = |n: usize| {
+        let public_key = PublicKey::from_bytes([n as u8; 32]);
+        let stream = StreamId::Agent(workspace(), agent(n));
+        NewEvent::new(stream, event::AgentRegistered { public_key })
+    };
+    events(agents.map(registered).collect())
+}
+
+/// An activation of these agents, under its own id as the request's.
+pub(crate) fn activation(agents: impl IntoIterator<Item = usize>) -> (Write, ActivationId) {
+    let id = ActivationId::new(Uuid::now_v7());
+    let target = |n| Target { store_path: store_path(n), rollback_script: None };
+    let asked = command(Command::Activate(Activation {
+        id,
+        workspace: workspace(),
+        spec_digest: Digest::of(b"spec"),
+        agents: agents.into_iter().map(|n| (agent(n), target(n))).collect(),
+        rollback_scripts: BTreeMap::new(),
+        ci: None,
+        annex: Annex { description: Some("by a test".to_owned()), ..Annex::default() },
+    }));
+    (Write { request_id: id.into(), ..asked }, id)
+}
+
+pub(crate) fn store_path(n: usize) -> StorePath {
+    StorePath::new(format!("/nix/store/{n:032}-system")).unwrap()
+}
+
+pub(crate) fn system(n: usize) -> System {
+    System::new(format!("{}-{n}", "s".repeat(50))).unwrap()
+}
+
+pub(crate) fn deployment(n: u128) -> DeploymentId {
+    DeploymentId::new(Uuid::from_u128(n))
+}
+
+pub(crate) fn output(n: u128, offset: u64, bytes: &[u8]) -> OutputWrite {
+    OutputWrite { deployment: deployment(n), offset, bytes: bytes.to_vec() }
 }
 
 pub(crate) fn connect(n: usize) -> Write {

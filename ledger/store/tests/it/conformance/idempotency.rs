@@ -1,0 +1,88 @@
+use crate::support::*;
+use futures_util::future::join_all;
+use ledger_core::event::Digest;
+use ledger_core::{EventId, Position};
+use ledger_store::{Write, WriteError, Written};
+
+/// The same request, as a client would send it again.
+fn numbered(n: u128) -> Write {
+    Write { request_id: request(n), ..one_event() }
+}
+
+fn repeated(first: u64, last: u64) -> Written {
+    Written { positions: Some((Position(first), Position(last))), repeated: true }
+}
+
+pub(super) async fn the_same_request_again_is_answered_as_before(place: &Place) {
+    let log = place.open().await;
+    write(&log, one_event()).await;
+    assert!(!write(&log, numbered(1)).await.repeated);
+    write(&log, one_event()).await;
+    assert_eq!(write(&log, numbered(1)).await, repeated(2, 2));
+    let many = Write { request_id: request(2), ..events(vec![created("a"), created("b")]) };
+    let again = Write { request_id: request(2), ..events(vec![created("a"), created("b")]) };
+    assert_eq!(positions(log.write(many).await), (4, 5));
+    assert_eq!(write(&log, again).await, repeated(4, 5));
+    assert_eq!(*log.head().borrow(), Position(5));
+}
+
+pub(super) async fn the_same_request_again_is_answered_as_before_after_a_restart(place: &Place) {
+    let log = place.open().await;
+    write(&log, one_event()).await;
+    write(&log, numbered(1)).await;
+    log.close().await;
+    let log = place.open().await;
+    assert_eq!(write(&log, numbered(1)).await, repeated(2, 2));
+    assert_eq!(positions(log.write(numbered(2)).await), (3, 3));
+}
+
+pub(super) async fn another_request_under_the_same_id_is_refused(place: &Place) {
+    let log = place.open().await;
+    write(&log, numbered(1)).await;
+    let other = || Write { given: Digest::of(b"another"), ..numbered(1) };
+    let mismatch = |result| matches!(result, Err(WriteError::IdempotencyMismatch { request_id }) if request_id == request(1));
+    assert!(mismatch(log.write(other()).await));
+    log.close().await;
+    let log = place.open().await;
+    assert!(mismatch(log.write(other()).await));
+    assert_eq!(*log.head().borrow(), Position(1));
+}
+
+pub(super) async fn two_deliveries_in_one_batch_count_once(place: &Place) {
+    let log = place.open_at(ManualClock::ticking()).await;
+    let other = Write { given: Digest::of(b"another"), ..numbered(1) };
+    let verdicts = join_all([
+        log.write(numbered(1)),
+        log.write(numbered(1)),
+        log.write(other),
+        log.write(numbered(2)),
+    ])
+    .await;
+    assert!(matches!(verdicts[0], Ok(Written { repeated: false, .. })));
+    assert_eq!(*verdicts[1].as_ref().unwrap(), repeated(1, 1));
+    assert!(matches!(verdicts[2], Err(WriteError::IdempotencyMismatch { .. })));
+    let records = read_all(&log).await;
+    assert_eq!(records.len(), 2);
+    assert_eq!(records[0].recorded_at, records[1].recorded_at, "they were not one batch");
+}
+
+pub(super) async fn a_refused_request_may_be_sent_again(place: &Place) {
+    let log = place.open().await;
+    let connect = |id| Write { request_id: request(id), ..connect(1) };
+    // Without the workspace it is refused, and nothing remembers it.
+    assert!(matches!(log.write(connect(5)).await, Err(WriteError::Rejected(_))));
+    write(&log, create_workspace()).await;
+    let written = write(&log, connect(5)).await;
+    assert!(!written.repeated);
+}
+
+pub(super) async fn event_ids_are_derived_from_the_request(place: &Place) {
+    let log = place.open().await;
+    write(&log, Write { request_id: request(3), ..events(vec![created("a"), created("b")]) }).await;
+    for ordinal in 0..2 {
+        let id = EventId::derive(request(3), ordinal);
+        let record = log.find(id).await.unwrap().unwrap();
+        assert_eq!((record.event_id, record.position.0), (id, u64::from(ordinal) + 1));
+    }
+    assert_eq!(log.find(EventId::derive(request(3), 2)).await.unwrap(), None);
+}

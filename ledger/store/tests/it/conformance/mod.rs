@@ -1,0 +1,68 @@
+//! What the log promises, whatever database is behind it. Each test gets a
+//! place to open the log at; to add a database, add a place and a module below.
+
+mod append;
+mod clock;
+mod concurrency;
+mod idempotency;
+mod output;
+mod reading;
+
+/// Runs every test at a place of each kind. On one thread: what is sent together
+/// then waits together, and so becomes one batch.
+macro_rules! conformance {
+    ($($room:ident: $($test:ident)*;)*) => {
+        mod sqlite {
+            $(mod $room {
+                $(
+                    #[tokio::test]
+                    async fn $test() {
+                        let place = crate::support::Place::sqlite();
+                        crate::conformance::$room::$test(&place).await;
+                    }
+                )*
+            })*
+        }
+    };
+}
+
+conformance! {
+    append:
+        positions_are_gapless_across_refused_writes
+        a_refused_request_leaves_its_batch_alone
+        later_requests_of_a_batch_see_earlier_ones
+        a_stream_that_is_written_must_have_the_expected_version
+        a_stream_that_is_only_read_must_have_the_expected_version
+        an_activation_is_one_append_over_all_its_agents
+        a_refused_activation_appends_nothing
+        what_is_too_large_is_refused
+        a_command_without_effect_appends_nothing;
+    idempotency:
+        the_same_request_again_is_answered_as_before
+        the_same_request_again_is_answered_as_before_after_a_restart
+        another_request_under_the_same_id_is_refused
+        two_deliveries_in_one_batch_count_once
+        a_refused_request_may_be_sent_again
+        event_ids_are_derived_from_the_request;
+    concurrency:
+        many_producers_each_get_their_own_acknowledgement
+        a_reader_follows_the_head
+        a_write_whose_caller_went_away_stands
+        closing_commits_what_waits;
+    clock:
+        recorded_at_never_falls
+        a_clock_that_lies_behind_stops_appends
+        a_clock_that_jumps_stops_appends
+        a_clock_that_was_set_far_back_and_confirmed_stays_confirmed
+        time_that_passes_is_no_jump;
+    output:
+        output_is_stored_once_and_in_order
+        output_is_read_by_deployment_behind_the_cursor
+        output_of_very_many_deployments_is_read
+        output_beyond_its_bounds_is_refused;
+    reading:
+        everything_is_read_back_as_it_was_written
+        a_restart_keeps_everything
+        pages_meet
+        a_stream_is_read_by_version;
+}
