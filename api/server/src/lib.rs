@@ -1,1 +1,30 @@
-//! Placeholder.
+//! The HTTP server of Ledger: routes, the agent hub and authentication.
+//!
+//! [`start`] opens a server on a log; [`Running`] is the handle that stops it.
+//!
+//! To add a **route**: give its bodies types in `api_wire::http`, write its
+//! handler in the room of its noun under `routes`, add it to the table in
+//! `routes/mod.rs` with the right it needs, and to the tests of rights and of
+//! isolation, which fail until it is there. Who may do what stands in
+//! [`ledger_core::rights`].
+
+mod auth;
+mod boot;
+mod extract;
+mod folder;
+mod given;
+mod hub;
+pub mod limits;
+mod listener;
+mod problem;
+mod routes;
+mod running;
+mod server;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+pub use boot::StartError;
+pub use folder::FolderError;
+pub use running::{Config, Failed, Running, Tls, start};
+pub use tls::TlsError;

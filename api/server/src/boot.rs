@@ -1,0 +1,176 @@
+//! How a server begins: it folds the log, makes what a first start needs, and
+//! records what an earlier run of it left open.
+
+use crate::auth::refusals::Refusals;
+use crate::folder::{ADMIN_TOKEN, Folder, FolderError};
+use crate::given;
+use crate::hub::registry::Registry;
+use crate::limits;
+use crate::routes::activations::Remembered;
+use crate::running::Config;
+use crate::server::{Server, Shared};
+use api_wire::token::Secret;
+use ledger_core::event::{self, Reach};
+use ledger_core::rights::TokenKind;
+use ledger_core::{
+    Command, EventId, NewEvent, NodeId, RequestId, StreamId, Timestamp, TokenId, Version,
+    WorkspaceName,
+};
+use ledger_store::{Change, Clock, Expectation, Log, Write, WriteError};
+use projections::image::Image;
+use projections::{Runner, WaitError};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long the first admin token is good: long enough to issue others with it.
+const ADMIN_TOKEN_DAYS: i64 = 30;
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder cannot be used.
+    #[error("the data folder cannot be used")]
+    Folder(#[source] FolderError),
+    /// The log cannot be folded.
+    #[error("the log cannot be folded")]
+    Fold(#[source] WaitError),
+    /// The log does not take what a start records.
+    #[error("the start cannot be recorded")]
+    Record(#[source] WriteError),
+    /// Certificate or key cannot be used.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] crate::tls::TlsError),
+    /// The address cannot be listened on.
+    #[error("{address} cannot be listened on")]
+    Listen {
+        /// Which.
+        address: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A server that is ready to serve, but for its listener.
+pub(crate) struct Booted {
+    pub(crate) server: Server,
+    pub(crate) runner: Runner<Image>,
+    /// Where the first admin token lies, if this start made it.
+    pub(crate) admin_token: Option<PathBuf>,
+}
+
+/// Begins a server on a log.
+pub(crate) async fn boot(
+    config: &Config,
+    log: Log,
+    clock: Arc<dyn Clock>,
+) -> Result<Booted, StartError> {
+    let folder = Folder::open(&config.data).map_err(StartError::Folder)?;
+    let node = folder.node().map_err(StartError::Folder)?;
+    let key = folder.token_key().map_err(StartError::Folder)?;
+    let registry = Arc::new(Registry::default());
+    let sink = registry.clone();
+    let head = *log.head().borrow();
+    let runner = Runner::start(log.clone(), move |_, records| sink.deliver(records));
+    let live = runner.live().clone();
+    live.wait_for(head, limits::FIRST_FOLD_TIMEOUT).await.map_err(StartError::Fold)?;
+    let server = Server::new(Shared {
+        node,
+        version: config.version.clone(),
+        ping_interval: config.ping_interval,
+        clock,
+        log,
+        live,
+        key,
+        refusals: Refusals::default(),
+        registry,
+        remembered: Remembered::default(),
+        histories: Semaphore::new(limits::HISTORIES_AT_ONCE),
+        stopping: CancellationToken::new(),
+        sessions: TaskTracker::new(),
+    });
+    if config.confirm_clock {
+        confirm_clock(&server).await.map_err(StartError::Record)?;
+    }
+    let admin_token = first_start(&server, &folder).await?;
+    start_node(&server).await?;
+    Ok(Booted { server, runner, admin_token })
+}
+
+async fn confirm_clock(server: &Server) -> Result<(), WriteError> {
+    let request_id = RequestId::new(uuid::Uuid::now_v7());
+    let command = Command::ConfirmClock { node: server.node };
+    let write = Write {
+        request_id,
+        given: given::of_node(server.node, request_id),
+        actor: server.actor(),
+        expect: Vec::new(),
+        change: Change::Command(Box::new(command)),
+    };
+    server.log.confirm_clock(write).await.map(drop)
+}
+
+/// Records the start, and with it what a killed run of this node left open.
+async fn start_node(server: &Server) -> Result<(), StartError> {
+    let request = RequestId::new(uuid::Uuid::now_v7());
+    let given = given::of_node(server.node, request);
+    let command = Command::StartNode { node: server.node, version: server.version.clone() };
+    let written = server.commit(request, given, server.actor(), command).await;
+    reach(server, written.map_err(StartError::Record)?).await
+}
+
+/// Makes the workspace `default` and the first admin token, if there is none yet.
+///
+/// The token's file is whole and synced before its event is committed. A crash
+/// in between is no harm: the next start finds the file, and the same request.
+async fn first_start(server: &Server, folder: &Folder) -> Result<Option<PathBuf>, StartError> {
+    let workspace = WorkspaceName::initial();
+    if server.image().state.fleet.workspace(&workspace).is_some() {
+        return Ok(None);
+    }
+    let (secret, path) = folder.admin_token().map_err(StartError::Folder)?;
+    let request_id = first_request(server.node);
+    let stream = StreamId::Workspace(workspace);
+    let write = Write {
+        request_id,
+        given: given::of_node(server.node, request_id),
+        actor: server.actor(),
+        expect: vec![Expectation { stream: stream.clone(), version: Version::ZERO }],
+        change: Change::Events(vec![
+            NewEvent::new(stream.clone(), event::WorkspaceCreated {}),
+            NewEvent::new(stream, admin_token(server, request_id, &secret)),
+        ]),
+    };
+    let written = server.log.write(write).await.map_err(StartError::Record)?;
+    reach(server, written).await?;
+    tracing::info!(file = ADMIN_TOKEN, "The workspace default and the first admin token are made.");
+    Ok(Some(path))
+}
+
+fn admin_token(server: &Server, request: RequestId, secret: &Secret) -> event::TokenIssued {
+    const DAY_MICROS: i64 = 24 * 3600 * 1_000_000;
+    let now: Timestamp = server.clock.now();
+    event::TokenIssued {
+        token: TokenId::new(EventId::derive(request, 1).uuid()),
+        kind: TokenKind::Admin,
+        reach: Reach::Ledger,
+        agents: Vec::new(),
+        expires_at: Some(now.plus_micros(ADMIN_TOKEN_DAYS * DAY_MICROS)),
+        hash: server.key.hash(secret),
+    }
+}
+
+/// The id of the one request that a node makes at its first start.
+fn first_request(node: NodeId) -> RequestId {
+    RequestId::new(EventId::derive(RequestId::from_bytes(node.bytes()), 0).uuid())
+}
+
+async fn reach(server: &Server, written: ledger_store::Written) -> Result<(), StartError> {
+    if let Some((_, last)) = written.positions {
+        server.live.wait_for(last, limits::FOLD_TIMEOUT).await.map_err(StartError::Fold)?;
+    }
+    Ok(())
+}

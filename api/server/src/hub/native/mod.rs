@@ -1,0 +1,65 @@
+//! Our own protocol: JSON over a WebSocket, as [`api_wire::agent`] documents it.
+
+mod conversation;
+mod handshake;
+mod wire;
+
+use crate::auth::Caller;
+use crate::hub::session::{self, Ending};
+use crate::limits;
+use crate::problem::Refusal;
+use crate::server::Server;
+use api_wire::problem::Code;
+use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+use axum::response::Response;
+use futures_util::FutureExt;
+use ledger_core::limits::MESSAGE_BYTES_MAX;
+use std::panic::AssertUnwindSafe;
+use wire::Wire;
+
+/// `GET /v1/agent/socket`.
+pub(crate) async fn open_socket(
+    State(server): State<Server>,
+    caller: Caller,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Refusal> {
+    let upgrade = upgrade.map_err(|error| Refusal::new(Code::BadRequest, error.body_text()))?;
+    if server.stopping.is_cancelled() {
+        return Err(Refusal::unavailable("the server is stopping"));
+    }
+    let upgrade = upgrade
+        .read_buffer_size(limits::SOCKET_READ_BUFFER)
+        .write_buffer_size(0)
+        .max_write_buffer_size(limits::SOCKET_WRITE_BUFFER_MAX)
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX);
+    let tracker = server.sessions.clone();
+    Ok(upgrade.on_upgrade(move |socket| tracker.track_future(serve(server, caller, socket))))
+}
+
+async fn serve(server: Server, caller: Caller, socket: WebSocket) {
+    let mut wire = Wire::new(socket, server.ping_interval);
+    let introduced = tokio::select! {
+        introduced = handshake::introduce(&server, &caller, &mut wire) => introduced,
+        () = server.stopping.cancelled() => Err(Ending::Stopping),
+    };
+    let opened = match introduced {
+        Ok(introduction) => session::open(&server, &caller, introduction).await,
+        Err(ending) => Err(ending),
+    };
+    let mut open = match opened {
+        Ok(open) => open,
+        Err(ending) => return wire.goodbye(&ending).await,
+    };
+    let identity = open.identity.clone();
+    // A defect in one session must leave neither the registry nor the log wrong.
+    let talk = conversation::talk(&server, &caller, &mut open, &mut wire);
+    let ending = AssertUnwindSafe(talk).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(session = %identity.session, "A session panicked.");
+        Ending::Unavailable("the server made a mistake".to_owned())
+    });
+    // Neither waits for the other: the log may be slow, and so may the agent.
+    tokio::join!(session::close(&server, &identity, &ending), wire.goodbye(&ending));
+}

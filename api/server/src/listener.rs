@@ -1,0 +1,193 @@
+//! The listener: the one module that knows axum-server.
+//!
+//! Every connection counts against a bound, has a deadline for its first byte and
+//! for each request's head, and ends when the server stops.
+
+use crate::limits;
+use axum::Router;
+use axum_server::accept::{Accept, NoDelayAcceptor};
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use axum_server::{Handle, Server};
+use hyper_util::rt::TokioTimer;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Sleep;
+
+/// A listener that serves.
+pub(crate) struct Listener {
+    pub(crate) address: SocketAddr,
+    handle: Handle<SocketAddr>,
+    ended: watch::Receiver<Option<Ended>>,
+}
+
+/// How serving ended: well, or with what.
+pub(crate) type Ended = Result<(), Arc<io::Error>>;
+
+impl Listener {
+    /// Listens, and serves the router from now on.
+    pub(crate) async fn start(
+        address: SocketAddr,
+        tls: Option<RustlsConfig>,
+        router: Router,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let handle = Handle::new();
+        let server = Server::from_listener(listener).handle(handle.clone());
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let permits = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
+        let (sender, ended) = watch::channel(None);
+        match tls {
+            None => {
+                let mut server = server.acceptor(Bounded { inner: NoDelayAcceptor, permits });
+                bound(&mut server);
+                tokio::spawn(serve(server.serve(service), sender));
+            }
+            Some(config) => {
+                let inner = RustlsAcceptor::new(config)
+                    .handshake_timeout(limits::TLS_HANDSHAKE_TIMEOUT)
+                    .acceptor(NoDelayAcceptor);
+                let mut server = server.acceptor(Bounded { inner, permits });
+                bound(&mut server);
+                tokio::spawn(serve(server.serve(service), sender));
+            }
+        }
+        Ok(Self { address, handle, ended })
+    }
+
+    /// Returns when serving has ended.
+    pub(crate) async fn ended(&self) -> Ended {
+        let mut ended = self.ended.clone();
+        match ended.wait_for(Option::is_some).await.map(|ended| ended.clone()) {
+            Ok(ended) => ended.unwrap_or(Ok(())),
+            Err(_) => Err(Arc::new(io::Error::other("the listener's task is gone"))),
+        }
+    }
+
+    /// Lets requests under way end, takes no more, and returns when all is over.
+    pub(crate) async fn stop(self) {
+        self.handle.graceful_shutdown(Some(limits::STOP_TIMEOUT));
+        if let Err(error) = self.ended().await {
+            tracing::warn!(%error, "The listener ended badly.");
+        }
+    }
+}
+
+async fn serve(serving: impl Future<Output = io::Result<()>>, ended: watch::Sender<Option<Ended>>) {
+    let result = serving.await.map_err(Arc::new);
+    ended.send_replace(Some(result));
+}
+
+fn bound<A>(server: &mut Server<SocketAddr, A>) {
+    let builder = server.http_builder();
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::HEADER_READ_TIMEOUT)
+        .max_buf_size(limits::HEAD_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(limits::PING_INTERVAL)
+        .keep_alive_timeout(limits::PING_INTERVAL)
+        .max_concurrent_streams(limits::HTTP2_STREAMS_MAX)
+        .max_header_list_size(limits::HEAD_BYTES_MAX as u32);
+}
+
+/// Accepts at most so many connections at once, sockets of agents included.
+#[derive(Clone)]
+struct Bounded<A> {
+    inner: A,
+    permits: Arc<Semaphore>,
+}
+
+type Accepting<T, S> = Pin<Box<dyn Future<Output = io::Result<(T, S)>> + Send>>;
+
+impl<A, S> Accept<TcpStream, S> for Bounded<A>
+where
+    A: Accept<TcpStream, S>,
+    A::Future: Send + 'static,
+{
+    type Stream = Counted<A::Stream>;
+    type Service = A::Service;
+    type Future = Accepting<Self::Stream, Self::Service>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let permit = self.permits.clone().try_acquire_owned();
+        // Inside the bound only is a handshake begun.
+        let inner = permit.is_ok().then(|| self.inner.accept(stream, service));
+        Box::pin(async move {
+            let (Ok(permit), Some(inner)) = (permit, inner) else {
+                tracing::warn!("Too many connections; one is turned away.");
+                return Err(io::Error::other("too many connections"));
+            };
+            let (stream, service) = inner.await?;
+            let first_byte = Some(Box::pin(tokio::time::sleep(limits::FIRST_BYTE_TIMEOUT)));
+            Ok((Counted { stream, first_byte, _permit: permit }, service))
+        })
+    }
+}
+
+/// A connection that counts, and that must begin to speak in time.
+struct Counted<S> {
+    stream: S,
+    /// Gone with the first byte.
+    first_byte: Option<Pin<Box<Sleep>>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+            Poll::Ready(read) => {
+                self.first_byte = None;
+                Poll::Ready(read)
+            }
+            Poll::Pending => {
+                let Some(deadline) = &mut self.first_byte else { return Poll::Pending };
+                deadline.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,267 @@
+//! Activations: asked for, and told again from the log.
+
+use crate::auth::Caller;
+use crate::extract::{Json, Path, Query};
+use crate::limits;
+use crate::problem::Refusal;
+use crate::routes::histories::history;
+use crate::server::Server;
+use api_wire::http::{ActivateAnswer, ActivateRequest, RequestedDeployment, WorkspaceQuery};
+use api_wire::problem::Code;
+use axum::extract::State;
+use ledger_core::activation::{Activation, Target};
+use ledger_core::event::Digest;
+use ledger_core::names::{AgentName, StorePath};
+use ledger_core::spec::{Spec, SpecError};
+use ledger_core::{
+    ActivationId, Command, DeploymentId, Event, Position, Record, RequestId, State as Decided,
+    StreamId, Version, WorkspaceName,
+};
+use projections::fleet;
+use projections::image::Image;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What an activation asked for, as its events tell.
+pub(crate) struct Parts {
+    pub(crate) activation: ActivationId,
+    pub(crate) workspace: WorkspaceName,
+    /// Where its first event stands.
+    pub(crate) position: Position,
+    pub(crate) agents: Vec<Part>,
+}
+
+/// One agent's part of an activation.
+pub(crate) struct Part {
+    pub(crate) agent: AgentName,
+    pub(crate) id: DeploymentId,
+    pub(crate) store_path: StorePath,
+}
+
+pub(crate) async fn activate(
+    State(server): State<Server>,
+    caller: Caller,
+    Query(query): Query<WorkspaceQuery>,
+    Json(request): Json<ActivateRequest>,
+) -> Result<Json<ActivateAnswer>, Refusal> {
+    let snapshot = server.image();
+    let workspace = caller.workspace(&snapshot.state, query.workspace)?;
+    let given = caller.given(Some(&workspace), &request);
+    let (id, dry_run) = (request.id, request.dry_run);
+    // The largest spec takes a second to read: other requests go on meanwhile.
+    let read = tokio::task::spawn_blocking(move || {
+        let spec = Spec::parse(&request.spec)?.only(&request.agents)?;
+        Ok::<_, SpecError>((spec, request))
+    });
+    let (spec, request) = read.await.map_err(|_| Refusal::internal())?.map_err(refuse_spec)?;
+    caller.must_cover(spec.agents.keys())?;
+    let activation = plan(&caller, &snapshot.state, &workspace, spec, request);
+    if dry_run {
+        return answer_dry_run(&snapshot.state, activation).map(Json);
+    }
+    let command = Command::Activate(activation);
+    let (_, snapshot) = server.write(RequestId::from(id), given, caller.actor(), command).await?;
+    let parts = parts(&server, Some(&workspace), id).await?;
+    answer(&server, &caller, &snapshot.state, &parts).await.map(Json)
+}
+
+fn refuse_spec(error: SpecError) -> Refusal {
+    let code = match error {
+        SpecError::TooLarge { .. } => Code::TooLarge,
+        SpecError::Invalid(_) | SpecError::NoSuchAgent { .. } => Code::InvalidSpec,
+    };
+    Refusal::new(code, error.to_string())
+}
+
+/// Gives each agent the rollback script of its system, as it was last seen.
+fn plan(
+    caller: &Caller,
+    image: &Image,
+    workspace: &WorkspaceName,
+    spec: Spec,
+    request: ActivateRequest,
+) -> Activation {
+    let Spec { agents, rollback_scripts } = spec;
+    let agents = agents
+        .into_iter()
+        .map(|(agent, store_path)| {
+            let known = image.fleet.agent(workspace, &agent);
+            let system = known.and_then(|known| known.system.as_ref());
+            let rollback_script = system.and_then(|system| rollback_scripts.get(system)).cloned();
+            (agent, Target { store_path, rollback_script })
+        })
+        .collect();
+    Activation {
+        id: request.id,
+        workspace: workspace.clone(),
+        spec_digest: Digest::of(request.spec.as_bytes()),
+        agents,
+        rollback_scripts,
+        ci: request.ci,
+        annex: caller.annex(request.description),
+    }
+}
+
+/// Decides as the log would, and records nothing.
+fn answer_dry_run(image: &Image, activation: Activation) -> Result<ActivateAnswer, Refusal> {
+    let workspace = activation.workspace.clone();
+    let known = image.fleet.workspace(&workspace);
+    let mut state = Decided::default();
+    let decided = state.workspaces.entry(workspace.clone()).or_default();
+    decided.created = known.is_some();
+    for name in activation.agents.keys() {
+        if let Some(agent) = known.and_then(|known| known.agent(name)) {
+            decided.agents.insert(name.clone(), agent.decided.clone());
+        }
+    }
+    activation.clone().decide(&state)?;
+    let id = activation.id;
+    let deployments = activation
+        .agents
+        .into_iter()
+        .map(|(name, target)| {
+            let agent = known.and_then(|known| known.agent(&name));
+            requested(name, agent, None, None, target.store_path)
+        })
+        .collect();
+    Ok(ActivateAnswer { id, workspace, position: None, deployments })
+}
+
+pub(crate) async fn show_activation(
+    State(server): State<Server>,
+    caller: Caller,
+    Path(id): Path<ActivationId>,
+    Query(query): Query<WorkspaceQuery>,
+) -> Result<Json<ActivateAnswer>, Refusal> {
+    let snapshot = server.image();
+    let workspace = caller.workspace(&snapshot.state, query.workspace)?;
+    let parts = parts(&server, Some(&workspace), id).await?;
+    answer(&server, &caller, &snapshot.state, &parts).await.map(Json)
+}
+
+/// What was asked comes from the log, and so is the same for every retry; how
+/// the agents stand is of this moment.
+async fn answer(
+    server: &Server,
+    caller: &Caller,
+    image: &Image,
+    parts: &Parts,
+) -> Result<ActivateAnswer, Refusal> {
+    let workspace = &parts.workspace;
+    let mut deployments = Vec::with_capacity(parts.agents.len());
+    for part in parts.agents.iter().filter(|part| caller.covers(&part.agent)) {
+        let agent = image.fleet.agent(workspace, &part.agent);
+        let index = match agent.and_then(|agent| agent.index_of(part.id)) {
+            Some(index) => Some(index),
+            None => {
+                let told = history(server, workspace, &part.agent).await?;
+                told.history.by_id(part.id).map(|deployment| deployment.index)
+            }
+        };
+        let (name, path) = (part.agent.clone(), part.store_path.clone());
+        deployments.push(requested(name, agent, Some(part.id), index, path));
+    }
+    Ok(ActivateAnswer {
+        id: parts.activation,
+        workspace: workspace.clone(),
+        position: Some(parts.position),
+        deployments,
+    })
+}
+
+fn requested(
+    name: AgentName,
+    agent: Option<&fleet::Agent>,
+    id: Option<DeploymentId>,
+    index: Option<u64>,
+    store_path: StorePath,
+) -> RequestedDeployment {
+    let connected = agent.is_some_and(|agent| agent.session.is_some());
+    let running = agent.and_then(|agent| agent.decided.running.as_ref());
+    let pending = agent.and_then(|agent| agent.decided.pending.as_ref());
+    // What has started or ended waits for nothing.
+    let waits = id.is_none() || pending.map(|pending| pending.id) == id;
+    RequestedDeployment {
+        agent: name,
+        id,
+        index,
+        store_path,
+        connected,
+        last_seen: agent.and_then(|agent| agent.since).filter(|_| !connected),
+        waits_for: running.filter(|_| waits).map(|running| running.deployment.id),
+    }
+}
+
+/// The activations asked for last: what they consist of never changes.
+#[derive(Default)]
+pub(crate) struct Remembered {
+    parts: Mutex<VecDeque<Arc<Parts>>>,
+}
+
+impl Remembered {
+    fn get(&self, id: ActivationId) -> Option<Arc<Parts>> {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.iter().find(|parts| parts.activation == id).cloned()
+    }
+
+    fn put(&self, fresh: &Arc<Parts>) {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        if parts.len() >= limits::ACTIVATIONS_REMEMBERED {
+            parts.pop_front();
+        }
+        parts.push_back(fresh.clone());
+    }
+}
+
+/// Reads what an activation asked for. One of another workspace is not there.
+pub(crate) async fn parts(
+    server: &Server,
+    workspace: Option<&WorkspaceName>,
+    id: ActivationId,
+) -> Result<Arc<Parts>, Refusal> {
+    let parts = match server.remembered.get(id) {
+        Some(parts) => Some(parts),
+        None => read_parts(server, id).await?,
+    };
+    let visible = |parts: &Arc<Parts>| workspace.is_none_or(|ws| *ws == parts.workspace);
+    parts.filter(visible).ok_or_else(|| {
+        Refusal::new(Code::NotFound, format!("there is no activation {id} in this workspace"))
+    })
+}
+
+async fn read_parts(server: &Server, id: ActivationId) -> Result<Option<Arc<Parts>>, Refusal> {
+    let stream = StreamId::Activation(id);
+    let first = server.log.read_stream(&stream, Version::ZERO.next(), 1).await?;
+    let Some(first) = first.first() else { return Ok(None) };
+    let Ok(Event::ActivationRequested(event)) = first.event() else { return Ok(None) };
+    let mut parts = Parts {
+        activation: id,
+        workspace: event.workspace,
+        position: first.position,
+        agents: Vec::new(),
+    };
+    // One append: its events follow each other without another's in between.
+    let mut from = first.position.next();
+    while (parts.agents.len() as u64) < event.agents {
+        let records = server.log.read(from, ledger_core::limits::PAGE_RECORDS_MAX).await?;
+        let Some(last) = records.last() else { return Err(Refusal::internal()) };
+        from = last.position.next();
+        let asked = records.iter().filter_map(|record| part(record, id));
+        parts.agents.extend(asked.take(event.agents as usize - parts.agents.len()));
+    }
+    let parts = Arc::new(parts);
+    server.remembered.put(&parts);
+    Ok(Some(parts))
+}
+
+fn part(record: &Record, activation: ActivationId) -> Option<Part> {
+    let StreamId::Agent(_, agent) = &record.stream else { return None };
+    match record.event() {
+        Ok(Event::DeploymentRequested(event)) if event.activation == activation => Some(Part {
+            agent: agent.clone(),
+            id: record.event_id.into(),
+            store_path: event.store_path,
+        }),
+        _ => None,
+    }
+}

@@ -1,0 +1,153 @@
+//! A server from its start to its stop.
+
+use crate::boot::{Booted, StartError, boot};
+use crate::given;
+use crate::limits;
+use crate::listener::Listener;
+use crate::routes::router;
+use crate::server::Server;
+use crate::tls::Certificate;
+use ledger_core::names::ProgramVersion;
+use ledger_core::{Command, NodeId, RequestId};
+use ledger_store::{Clock, Log};
+use projections::image::Image;
+use projections::{Runner, WaitError};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// What a server is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen; port 0 takes any.
+    pub listen: SocketAddr,
+    /// The data folder.
+    pub data: PathBuf,
+    /// Certificate and key. None serves in the clear, for a proxy or this machine.
+    pub tls: Option<Tls>,
+    /// How often agents are pinged; [`limits::PING_INTERVAL`] unless there is a reason.
+    pub ping_interval: Duration,
+    /// The program's version.
+    pub version: ProgramVersion,
+    /// Whether the operator vouches for a clock that had jumped.
+    pub confirm_clock: bool,
+}
+
+/// The files of certificate and key, in PEM. They are read again when they change.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The certificate, followed by those that vouch for it.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// A server that serves.
+pub struct Running {
+    server: Server,
+    runner: Runner<Image>,
+    listener: Listener,
+    reloads: Option<JoinHandle<()>>,
+    admin_token: Option<PathBuf>,
+}
+
+/// Why a server no longer serves.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// The listener ended.
+    #[error("the listener ended")]
+    Listener(#[source] Option<Arc<std::io::Error>>),
+    /// The folds ended, so that no answer would be right.
+    #[error("the log cannot be followed any further")]
+    Fold(#[source] WaitError),
+}
+
+/// Starts a server on a log that is open.
+///
+/// The log belongs to the server from here on: it is closed with [`Running::stop`].
+pub async fn start(config: Config, log: Log, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
+    // Before anything is recorded: what a typing error breaks leaves no trace.
+    let tls = match &config.tls {
+        Some(files) => Some(Certificate::load(files.clone()).map_err(StartError::Tls)?),
+        None => None,
+    };
+    let Booted { server, runner, admin_token } = boot(&config, log, clock).await?;
+    let address = config.listen;
+    let listening =
+        Listener::start(address, tls.as_ref().map(|tls| tls.config()), router(&server)).await;
+    let listener = match listening {
+        Ok(listener) => listener,
+        Err(source) => {
+            stop_node(&server).await;
+            runner.stop().await;
+            server.log.close().await;
+            return Err(StartError::Listen { address, source });
+        }
+    };
+    let reloads = tls.map(|tls| tokio::spawn(tls.follow()));
+    tracing::info!(address = %listener.address, node = %server.node, "The server listens.");
+    Ok(Running { server, runner, listener, reloads, admin_token })
+}
+
+impl Running {
+    /// Returns the address that the server listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.address
+    }
+
+    /// Returns where the first admin token lies, if this start made it.
+    pub fn admin_token(&self) -> Option<&Path> {
+        self.admin_token.as_deref()
+    }
+
+    /// Returns the node's id.
+    pub fn node(&self) -> NodeId {
+        self.server.node
+    }
+
+    /// Returns when the server serves no longer by itself, and why. It is to be
+    /// stopped then all the same.
+    pub async fn failed(&self) -> Failed {
+        let live = self.runner.live().clone();
+        tokio::select! {
+            ended = self.listener.ended() => Failed::Listener(ended.err()),
+            halted = live.stopped() => Failed::Fold(halted),
+        }
+    }
+
+    /// Stops in good order: agents are told, requests under way end, the stop is
+    /// recorded, and the log is closed.
+    pub async fn stop(self) {
+        let Self { server, runner, listener, reloads, .. } = self;
+        server.stopping.cancel();
+        server.registry.stop();
+        server.sessions.close();
+        if let Some(reloads) = reloads {
+            reloads.abort();
+        }
+        let (_, sessions) = tokio::join!(
+            listener.stop(),
+            tokio::time::timeout(
+                limits::STOP_TIMEOUT + limits::LINGER_TIMEOUT,
+                server.sessions.wait()
+            ),
+        );
+        if sessions.is_err() {
+            tracing::warn!(open = server.sessions.len(), "Some sessions did not end in time.");
+        }
+        stop_node(&server).await;
+        runner.stop().await;
+        server.log.close().await;
+    }
+}
+
+async fn stop_node(server: &Server) {
+    let request = RequestId::new(uuid::Uuid::now_v7());
+    let given = given::of_node(server.node, request);
+    let command = Command::StopNode { node: server.node };
+    if let Err(error) = server.commit(request, given, server.actor(), command).await {
+        tracing::warn!(error = crate::problem::chain(&error), "The stop is not recorded.");
+    }
+}
