@@ -1,1 +1,42 @@
-fn main() {}
+//! The binary `ledger`: every verb, and the composition root of the server.
+
+mod activation;
+mod ci;
+mod cli;
+mod connection;
+mod daemon;
+mod failure;
+mod log_line;
+mod terminal;
+mod verbs;
+
+use clap::Parser;
+use failure::{Exit, Failure};
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // An agent starts this program again as the supervisor of an activation,
+    // which must come before anything else.
+    if let Some(code) = agent::supervisor::run_if_asked() {
+        return code;
+    }
+    let cli = cli::Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&Failure::from(error).context("the program cannot start")),
+    };
+    match runtime.block_on(cli.run()) {
+        Ok(exit) => exit.into(),
+        Err(failure) => report(&failure),
+    }
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    if failure.is_broken_pipe() {
+        return Exit::Done.into();
+    }
+    // That nobody listens on stderr is no reason for another failure.
+    let _ = write!(std::io::stderr(), "{}", failure.report());
+    failure.exit().into()
+}

@@ -11,6 +11,7 @@ mod routes;
 
 pub use error::RequestError;
 pub use retry::{Retry, random};
+pub use routes::{DeploymentRef, InvalidDeploymentRef};
 
 use crate::endpoint::Endpoint;
 use crate::limits;

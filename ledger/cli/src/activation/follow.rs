@@ -1,0 +1,191 @@
+//! Follows an activation over two long polls: its events, and its output.
+//!
+//! A connection that breaks is bridged: the client asks again from the same
+//! place until the wait is over, and nothing is shown twice.
+
+use super::item::{Item, Verdict};
+use super::progress::{Mark, Progress};
+use super::view::View;
+use crate::failure::Failure;
+use crate::terminal::note;
+use api_client::http::{Client, RequestError};
+use api_wire::http::{LogPage, LogQuery, OutputPage, OutputQuery, WAIT_SECONDS_MAX};
+use data_encoding::BASE64;
+use ledger_core::{ActivationId, Position, Timestamp};
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+/// How often it is told what is waited for.
+const REMINDER: Duration = Duration::from_secs(30);
+/// How long output is asked for while an end waits for it: long enough for a
+/// slow server, short enough to wait for what was lost.
+const HELD_WAIT_SECONDS: u64 = 1;
+
+type Answer<T> = Pin<Box<dyn Future<Output = Result<T, RequestError>> + Send>>;
+
+/// Where to follow from, and until when.
+pub(crate) struct Follow {
+    pub(crate) client: Client,
+    pub(crate) activation: ActivationId,
+    pub(crate) from: Position,
+    pub(crate) deadline: Instant,
+}
+
+/// The two long polls, each with the place that it has reached.
+struct Polls {
+    client: Client,
+    activation: ActivationId,
+    log_from: Position,
+    output_after: u64,
+}
+
+impl Polls {
+    fn log(&self) -> Answer<LogPage> {
+        let query = LogQuery {
+            activation: Some(self.activation),
+            from: Some(self.log_from),
+            wait: Some(WAIT_SECONDS_MAX),
+            ..LogQuery::default()
+        };
+        let client = self.client.clone();
+        Box::pin(async move { client.log(&query).await })
+    }
+
+    fn output(&self, held: bool) -> Answer<OutputPage> {
+        let query = OutputQuery {
+            activation: Some(self.activation),
+            after: Some(self.output_after),
+            wait: Some(if held { HELD_WAIT_SECONDS } else { WAIT_SECONDS_MAX }),
+            ..OutputQuery::default()
+        };
+        let client = self.client.clone();
+        Box::pin(async move { client.output(&query).await })
+    }
+}
+
+impl Follow {
+    /// Shows what happens until everything that counts has ended, the deadline
+    /// passed or the user interrupts, and returns the verdict.
+    pub(crate) async fn run(
+        self,
+        progress: &mut Progress,
+        view: &mut View,
+    ) -> Result<Verdict, Failure> {
+        let broken = Arc::new(AtomicBool::new(false));
+        let mut polls = Polls {
+            client: self.patient_client(broken.clone()),
+            activation: self.activation,
+            log_from: self.from,
+            output_after: 0,
+        };
+        let mut log = polls.log();
+        let mut output = polls.output(false);
+        // Whether the output was asked for while an end waited for it.
+        let mut asked = (progress.mark(), false);
+        let mut reminder = interval_at(Instant::now() + REMINDER, REMINDER);
+        reminder.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut refreshed: Option<Answer<_>> = None;
+        // One future for the whole wait, so that no signal falls between two.
+        let mut interrupted = pin!(tokio::signal::ctrl_c());
+        let mut otherwise = Verdict::TimedOut;
+        while !progress.is_done() {
+            tokio::select! {
+                page = &mut log => {
+                    self.mended(&broken);
+                    let page = page?;
+                    for event in &page.events {
+                        view.show(&progress.event(event))?;
+                    }
+                    polls.log_from = page.next.max(polls.log_from);
+                    log = polls.log();
+                    if progress.holds() && !asked.1 {
+                        // The long wait for output was begun in ignorance.
+                        asked = (progress.mark(), true);
+                        output = polls.output(true);
+                    }
+                }
+                page = &mut output => {
+                    self.mended(&broken);
+                    let page = page?;
+                    view.show(&take_output(progress, &page, asked.0))?;
+                    polls.output_after = page.next.max(polls.output_after);
+                    asked = (progress.mark(), progress.holds());
+                    output = polls.output(asked.1);
+                }
+                _ = reminder.tick(), if refreshed.is_none() => {
+                    let (client, id) = (self.client.clone().with_patience(Duration::ZERO), self.activation);
+                    refreshed = Some(Box::pin(async move { client.activation(id).await }));
+                }
+                answer = answered(&mut refreshed) => {
+                    refreshed = None;
+                    // Only a reminder: the polls find out what is wrong.
+                    if let Ok(answer) = answer {
+                        progress.refresh(&answer);
+                    }
+                    view.waiting(progress, now());
+                }
+                () = tokio::time::sleep_until(self.deadline) => break,
+                _ = &mut interrupted => {
+                    otherwise = Verdict::Interrupted;
+                    break;
+                }
+            }
+        }
+        view.show(&progress.flush())?;
+        Ok(progress.verdict(otherwise))
+    }
+
+    /// A client that asks again until the deadline, and says so once.
+    fn patient_client(&self, broken: Arc<AtomicBool>) -> Client {
+        let patience = self.deadline.saturating_duration_since(Instant::now());
+        // The deadline ends the wait; a retry must not end it before.
+        let client = self.client.clone().with_patience(patience.saturating_mul(2));
+        let address = self.client.address().to_owned();
+        client.on_retry(Arc::new(move |error, _| {
+            if !broken.swap(true, Ordering::Relaxed) {
+                note(format!(
+                    "{error}; the activation goes on, and is followed again as soon as {address} answers"
+                ));
+            }
+        }))
+    }
+
+    fn mended(&self, broken: &AtomicBool) {
+        if broken.swap(false, Ordering::Relaxed) {
+            note(format!("{} answers again", self.client.address()));
+        }
+    }
+}
+
+/// Takes in a page of output that was asked for after the mark.
+fn take_output(progress: &mut Progress, page: &OutputPage, mark: Mark) -> Vec<Item> {
+    if page.chunks.is_empty() {
+        return progress.output_ended(mark);
+    }
+    let mut items = Vec::new();
+    for chunk in &page.chunks {
+        match BASE64.decode(chunk.bytes.as_bytes()) {
+            Ok(bytes) => items.extend(progress.output(chunk.deployment, chunk.offset, &bytes)),
+            Err(_) => note(format!("a piece of output of {} cannot be read", chunk.deployment)),
+        }
+    }
+    items
+}
+
+/// Waits for the answer, if one was asked for.
+async fn answered<T>(question: &mut Option<Answer<T>>) -> Result<T, RequestError> {
+    match question {
+        Some(answer) => answer.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns the moment, to tell how long something takes.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}

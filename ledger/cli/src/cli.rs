@@ -1,0 +1,68 @@
+//! The command line.
+
+use crate::failure::Outcome;
+use crate::verbs::activate::Activate;
+use crate::verbs::agent::Agent;
+use crate::verbs::agents::Agents;
+use crate::verbs::cancel::Cancel;
+use crate::verbs::deployment::ShowDeployment;
+use crate::verbs::deployments::Deployments;
+use crate::verbs::log::Log;
+use crate::verbs::serve::Serve;
+use crate::verbs::token::TokenVerb;
+use crate::verbs::workspace::Workspace;
+use clap::{Parser, Subcommand};
+
+const AFTER_HELP: &str = "\
+Begin with `ledger serve`, then `ledger agent` on a machine, then `ledger activate`.
+
+Environment: LEDGER_URL, LEDGER_TOKEN and LEDGER_WORKSPACE say where the server is, with which
+token, and which workspace is meant. A token is never taken from the command line.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 history is not what it was; 4 refused by the server; 5 a deployment failed and its
+machine is not known to be back on the old closure.";
+
+/// Deploy Nix profiles to fleets, and remember
+#[derive(Parser, Debug)]
+#[command(name = "ledger", version, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    Serve(Serve),
+    Agent(Agent),
+    Activate(Box<Activate>),
+    Cancel(Cancel),
+    Agents(Agents),
+    Deployments(Deployments),
+    Deployment(ShowDeployment),
+    Log(Log),
+    Token(TokenVerb),
+    Workspace(Workspace),
+}
+
+impl Cli {
+    /// Does what was asked for.
+    pub(crate) async fn run(self) -> Outcome {
+        match self.verb {
+            Verb::Serve(serve) => serve.run().await,
+            Verb::Agent(agent) => crate::verbs::agent::run(agent).await,
+            Verb::Activate(activate) => activate.run().await,
+            Verb::Cancel(cancel) => cancel.run().await,
+            Verb::Agents(agents) => agents.run().await,
+            Verb::Deployments(deployments) => deployments.run().await,
+            Verb::Deployment(deployment) => deployment.run().await,
+            Verb::Log(log) => log.run().await,
+            Verb::Token(token) => token.run().await,
+            Verb::Workspace(workspace) => workspace.run().await,
+        }
+    }
+}

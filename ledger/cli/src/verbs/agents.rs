@@ -1,0 +1,148 @@
+//! `ledger agents`
+
+use crate::connection::Connection;
+use crate::failure::{Exit, Outcome};
+use crate::terminal::{Format, dash, note, or_dash, print_json, print_table, seconds_or_dash};
+use api_client::http::new_request_id;
+use api_wire::http::{Agent, RekeyRequest, RetireRequest};
+use clap::{Args, Subcommand};
+use ledger_core::key::PublicKey;
+use ledger_core::names::AgentName;
+
+const EXAMPLES: &str = "\
+Examples:
+  ledger agents
+  ledger agents --format json | jq -r '.agents[] | select(.session == null) | .name'
+  ledger agents rekey web-1 --reason 'new machine'
+  ledger agents retire web-9";
+
+/// List the agents, or take one out of service or give its name another key
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Agents {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    list: List,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    List(List),
+    Rekey(Rekey),
+    Retire(Retire),
+}
+
+/// List the agents: whether they are connected, and what they run
+#[derive(Args, Debug)]
+struct List {
+    /// What to print
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    format: Format,
+}
+
+/// Let a name take another key, as after a new machine; a retired agent is back in service
+#[derive(Args, Debug)]
+struct Rekey {
+    /// The agent's name
+    name: AgentName,
+    /// The new machine's public key; without it, the next agent under this name is taken
+    #[arg(long, value_name = "KEY")]
+    key: Option<PublicKey>,
+    /// Say in a few words why; can be erased from the log later
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// Take an agent out of service: its session ends, and what waits for it is cancelled
+#[derive(Args, Debug)]
+struct Retire {
+    /// The agent's name
+    name: AgentName,
+    /// Say in a few words why; can be erased from the log later
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+impl Agents {
+    pub(crate) async fn run(self) -> Outcome {
+        match self.verb {
+            None => self.list.run(&self.connection).await,
+            Some(Verb::List(list)) => list.run(&self.connection).await,
+            Some(Verb::Rekey(rekey)) => rekey.run(&self.connection).await,
+            Some(Verb::Retire(retire)) => retire.run(&self.connection).await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self, connection: &Connection) -> Outcome {
+        let list = connection.client()?.agents().await?;
+        if self.format == Format::Json {
+            print_json(&list)?;
+            return Ok(Exit::Done);
+        }
+        if list.agents.is_empty() {
+            note("no agent has connected yet; `ledger agent NAME` runs one");
+            return Ok(Exit::Done);
+        }
+        let rows = list.agents.iter().map(row).collect();
+        print_table(&["AGENT", "STATE", "SINCE", "LAST", "NEXT", "RUNS"], rows)?;
+        Ok(Exit::Done)
+    }
+}
+
+fn row(agent: &Agent) -> Vec<String> {
+    let state = match (agent.retired, agent.session) {
+        (true, _) => "retired",
+        (false, Some(_)) => "connected",
+        (false, None) => "offline",
+    };
+    let last = agent.last.as_ref().map(|last| format!("#{} {}", last.index, last.status.as_str()));
+    let next = match (agent.running, agent.pending) {
+        (Some(_), Some(_)) => "running, another pending".to_owned(),
+        (Some(_), None) => "running".to_owned(),
+        (None, Some(_)) => "pending".to_owned(),
+        (None, None) => dash(),
+    };
+    vec![
+        agent.name.to_string(),
+        state.to_owned(),
+        seconds_or_dash(agent.since),
+        or_dash(last),
+        next,
+        or_dash(agent.current.as_ref()),
+    ]
+}
+
+impl Rekey {
+    async fn run(self, connection: &Connection) -> Outcome {
+        let body = RekeyRequest {
+            request_id: new_request_id(),
+            public_key: self.key,
+            reason: self.reason,
+        };
+        connection.client()?.rekey_agent(&self.name, &body).await?;
+        let name = &self.name;
+        note(match self.key {
+            Some(key) => format!("{name} belongs to the key {key} from now on"),
+            None => format!("{name} belongs to the next agent that connects under this name"),
+        });
+        Ok(Exit::Done)
+    }
+}
+
+impl Retire {
+    async fn run(self, connection: &Connection) -> Outcome {
+        let body = RetireRequest { request_id: new_request_id(), reason: self.reason };
+        let recorded = connection.client()?.retire_agent(&self.name, &body).await?;
+        let name = &self.name;
+        note(match recorded.position {
+            Some(_) => format!("{name} is retired; `ledger agents rekey {name}` brings it back"),
+            None => format!("{name} was retired already"),
+        });
+        Ok(Exit::Done)
+    }
+}

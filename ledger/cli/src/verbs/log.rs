@@ -1,0 +1,142 @@
+//! `ledger log`
+
+use crate::connection::Connection;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::log_line;
+use api_client::http::Client;
+use api_wire::http::{LogEvent, LogQuery, WAIT_SECONDS_MAX};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use ledger_core::event::Event;
+use ledger_core::names::AgentName;
+use ledger_core::{ActivationId, Position, StreamId};
+use std::io::{self, Write};
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  ledger log --agent web-1
+  ledger log --follow --from 1200
+  ledger log --type DeploymentFailed --format jsonl | jq .payload.reason
+  ledger log --format jsonl > log.jsonl
+
+Streams: workspace/W, sessions/W, agent/W/NAME, activation/ID, node/ID.
+With --format jsonl every line is an object with the keys position, stream, version, event_id, type,
+occurred_at, recorded_at, actor, correlation_id, causation_id, payload.";
+
+/// Events asked for at once: a page that is quick to make and to read.
+const PAGE_EVENTS: usize = 1000;
+/// How long `--follow` goes on asking a server that does not answer.
+const FOLLOW_PATIENCE: Duration = Duration::from_secs(3600);
+
+/// Print the events of the log, the oldest first
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Log {
+    /// Only this stream, like agent/default/web-1
+    #[arg(long, value_name = "STREAM")]
+    stream: Option<StreamId>,
+    /// Only what is about this agent: its stream, and its comings and goings
+    #[arg(long, value_name = "NAME")]
+    agent: Option<AgentName>,
+    /// Only this type of event, like DeploymentFailed
+    #[arg(long = "type", value_name = "TYPE", hide_possible_values = true,
+          value_parser = PossibleValuesParser::new(Event::TYPE_NAMES))]
+    type_name: Option<String>,
+    /// Only what belongs to this activation
+    #[arg(long, value_name = "ID")]
+    activation: Option<ActivationId>,
+    /// Begin at this position
+    #[arg(long, value_name = "POSITION", default_value_t = Position(1))]
+    from: Position,
+    /// At most so many events; without it, all
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Go on with new events as they come, until interrupted
+    #[arg(long, short)]
+    follow: bool,
+    /// What to print
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    format: LogFormat,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// The form of the events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    /// One line an event, for people
+    #[default]
+    Text,
+    /// One JSON object an event, for programs
+    Jsonl,
+}
+
+impl Log {
+    pub(crate) async fn run(self) -> Outcome {
+        let mut client = self.connection.client()?;
+        if self.follow {
+            client = client.with_patience(FOLLOW_PATIENCE);
+        }
+        let query = LogQuery {
+            workspace: self.connection.workspace().cloned(),
+            from: Some(self.from),
+            stream: self.stream,
+            agent: self.agent,
+            type_name: self.type_name,
+            activation: self.activation,
+            ..LogQuery::default()
+        };
+        let left = self.limit.unwrap_or(usize::MAX);
+        Pager { client, query, left, follow: self.follow, format: self.format }.run().await?;
+        Ok(Exit::Done)
+    }
+}
+
+/// Reads page after page.
+struct Pager {
+    client: Client,
+    query: LogQuery,
+    left: usize,
+    follow: bool,
+    format: LogFormat,
+}
+
+impl Pager {
+    async fn run(mut self) -> Result<(), Failure> {
+        // The log as it is now; what is appended meanwhile is for --follow.
+        let mut until = None;
+        while self.left > 0 {
+            self.query.limit = Some(self.left.min(PAGE_EVENTS));
+            let page = self.client.log(&self.query).await?;
+            let until = *until.get_or_insert(page.head);
+            let wanted = |event: &&LogEvent| self.follow || event.position <= until;
+            let events: Vec<&LogEvent> =
+                page.events.iter().filter(wanted).take(self.left).collect();
+            self.show(&events)?;
+            self.left -= events.len();
+            let caught_up = page.next > if self.follow { page.head } else { until };
+            if caught_up && !self.follow {
+                return Ok(());
+            }
+            if !caught_up && self.query.from >= Some(page.next) {
+                return Err(Failure::failed("the server does not move on in its log")
+                    .hint("this is a defect of the server; its own log may say more"));
+            }
+            self.query.from = Some(page.next);
+            self.query.wait = caught_up.then_some(WAIT_SECONDS_MAX);
+        }
+        Ok(())
+    }
+
+    fn show(&self, events: &[&LogEvent]) -> io::Result<()> {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        for event in events {
+            match self.format {
+                LogFormat::Text => writeln!(out, "{}", log_line::text(event))?,
+                LogFormat::Jsonl => writeln!(out, "{}", log_line::json(event)?)?,
+            }
+        }
+        out.flush()
+    }
+}

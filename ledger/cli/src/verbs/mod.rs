@@ -1,0 +1,12 @@
+//! One file for each verb: its options, and what it does.
+
+pub(crate) mod activate;
+pub(crate) mod agent;
+pub(crate) mod agents;
+pub(crate) mod cancel;
+pub(crate) mod deployment;
+pub(crate) mod deployments;
+pub(crate) mod log;
+pub(crate) mod serve;
+pub(crate) mod token;
+pub(crate) mod workspace;

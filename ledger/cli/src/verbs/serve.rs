@@ -1,0 +1,180 @@
+//! `ledger serve`: puts store and server together.
+
+use crate::daemon::{StopSignals, log_to_stderr};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::terminal::note;
+use clap::Args;
+use ledger_core::names::ProgramVersion;
+use std::fs::{self, DirBuilder};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  ledger serve
+  ledger serve --data /srv/ledger --listen 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem
+
+The first start creates the workspace `default` and an admin token in DIR/admin-token, which is good
+for 30 days. SIGTERM and SIGINT stop the server in good order. LEDGER_LOG=debug makes it say more.";
+
+/// Run the server
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Serve {
+    /// The address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070")]
+    listen: SocketAddr,
+    /// The data folder [default: /var/lib/ledger for root, else $XDG_STATE_HOME/ledger]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The certificate chain, as PEM; read again when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = "Encryption")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, as PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = "Encryption")]
+    tls_key: Option<PathBuf>,
+    /// Vouch for the machine's clock after it jumped; recorded
+    #[arg(long, help_heading = "Safety")]
+    confirm_clock: bool,
+    /// How often server and agents make sure of each other
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = humantime::parse_duration)]
+    ping_interval: Duration,
+}
+
+impl Serve {
+    pub(crate) async fn run(self) -> Outcome {
+        log_to_stderr();
+        let data = self.data.clone().or_else(default_data_folder).ok_or_else(|| {
+            Failure::usage("there is no place for the data folder").hint("use --data DIR")
+        })?;
+        make_folder(&data)?;
+        let tls = match (self.tls_cert, self.tls_key) {
+            (Some(cert), Some(key)) => Some(api_server::Tls { cert, key }),
+            _ => None,
+        };
+        if tls.is_none() && !self.listen.ip().is_loopback() {
+            note(format!(
+                "warning: {} is open to the network without encryption, and clients will refuse to send their token; use --tls-cert and --tls-key, or a proxy that encrypts in front of 127.0.0.1",
+                self.listen
+            ));
+        }
+        let encrypted = tls.is_some();
+        let clock = Arc::new(ledger_store::SystemClock);
+        let log = ledger_store::Log::open_sqlite(&data, clock.clone()).await.map_err(|e| {
+            Failure::from(e).context(format!("the log in {} cannot be opened", data.display()))
+        })?;
+        let config = api_server::Config {
+            listen: self.listen,
+            data: data.clone(),
+            tls,
+            ping_interval: self.ping_interval,
+            version: ProgramVersion::new(env!("CARGO_PKG_VERSION"))?,
+            confirm_clock: self.confirm_clock,
+        };
+        let server = api_server::start(config, log, clock)
+            .await
+            .map_err(|e| Failure::from(e).context("the server cannot start"))?;
+        greet(server.address(), encrypted, &data, server.admin_token());
+        run_until_stopped(server).await
+    }
+}
+
+/// Waits for a signal or for a failure that the server cannot live with.
+async fn run_until_stopped(server: api_server::Running) -> Outcome {
+    let mut signals = StopSignals::new()?;
+    let failed = tokio::select! {
+        () = signals.next() => None,
+        why = server.failed() => Some(why),
+    };
+    match failed {
+        None => {
+            note("stopping");
+            server.stop().await;
+            note("stopped");
+            Ok(Exit::Done)
+        }
+        Some(why) => {
+            server.stop().await;
+            Err(Failure::from(why).context("the server cannot go on"))
+        }
+    }
+}
+
+/// Says calmly where everything is, and at the first start what to do next.
+fn greet(address: SocketAddr, encrypted: bool, data: &Path, admin_token: Option<&Path>) {
+    let scheme = if encrypted { "https" } else { "http" };
+    note(format!("listening on {scheme}://{address}"));
+    note(format!("data in {}", data.display()));
+    let Some(admin_token) = admin_token else { return };
+    let file = admin_token.display();
+    note(format!(
+        "the first admin token is in {file}; it is good for 30 days\nnext, in another terminal:\n  export LEDGER_URL={scheme}://{address}\n  ledger token create --kind agent --token-file {file} > agent-token\n  ledger agent NAME --token-file agent-token"
+    ));
+}
+
+/// Makes the data folder if it is not there. It holds the log and an admin
+/// token, so nobody else may look into it.
+fn make_folder(data: &Path) -> Result<(), Failure> {
+    let shown = data.display();
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(data);
+    made.map_err(|e| {
+        Failure::from(e)
+            .context(format!("the data folder {shown} cannot be made"))
+            .hint("use --data DIR with a folder that you may write to")
+    })?;
+    let found = fs::metadata(data)
+        .map_err(|e| Failure::from(e).context(format!("the data folder {shown} cannot be used")))?;
+    if found.permissions().mode() & 0o077 != 0 {
+        note(format!("warning: others may look into {shown}; `chmod 700 {shown}` keeps them out"));
+    }
+    Ok(())
+}
+
+/// Returns where the data lies if nobody says otherwise.
+pub(crate) fn default_data_folder() -> Option<PathBuf> {
+    data_folder(
+        rustix::process::geteuid().is_root(),
+        std::env::var_os("XDG_STATE_HOME").map(PathBuf::from),
+        std::env::home_dir(),
+    )
+}
+
+/// A relative XDG_STATE_HOME is to be ignored, says the XDG base directory specification.
+fn data_folder(root: bool, state: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
+    if root {
+        return Some(PathBuf::from("/var/lib/ledger"));
+    }
+    let state = state.filter(|state| state.is_absolute());
+    let home = home.filter(|home| home.is_absolute());
+    Some(state.or_else(|| Some(home?.join(".local/state")))?.join("ledger"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_folder_follows_the_custom_of_the_system() {
+        let path = |text: &str| Some(PathBuf::from(text));
+        assert_eq!(data_folder(true, path("/s"), path("/home/a")), path("/var/lib/ledger"));
+        assert_eq!(data_folder(false, path("/s"), path("/home/a")), path("/s/ledger"));
+        assert_eq!(
+            data_folder(false, path("s"), path("/home/a")),
+            path("/home/a/.local/state/ledger")
+        );
+        assert_eq!(data_folder(false, None, None), None);
+    }
+
+    #[test]
+    fn a_new_data_folder_is_closed_to_others() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let data = temporary.path().join("a/b");
+        make_folder(&data).expect("made");
+        make_folder(&data).expect("there already");
+        let mode = fs::metadata(&data).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+}
