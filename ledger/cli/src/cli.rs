@@ -16,11 +16,9 @@ use clap::{Parser, Subcommand};
 const AFTER_HELP: &str = "\
 Begin with `ledger serve`, then `ledger agent` on a machine, then `ledger activate`.
 
-Environment: LEDGER_URL, LEDGER_TOKEN and LEDGER_WORKSPACE say where the server is, with which
-token, and which workspace is meant. A token is never taken from the command line.
+Environment: LEDGER_URL, LEDGER_TOKEN and LEDGER_WORKSPACE say where the server is, with which token, and which workspace is meant. A token is never taken from the command line.
 
-Exit codes: 0 done; 1 failed; 2 wrong usage; 3 history is not what it was; 4 refused by the server; 5 a deployment failed and its
-machine is not known to be back on the old closure.";
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 history is not what it was; 4 refused by the server; 5 a deployment failed and its machine is not known to be back on the old closure.";
 
 /// Deploy Nix profiles to fleets, and remember
 #[derive(Parser, Debug)]

@@ -49,6 +49,8 @@ pub(crate) fn json(event: &LogEvent) -> serde_json::Result<String> {
 pub(crate) fn text(event: &LogEvent) -> String {
     let payload = event.payload.to_string();
     let telling = match Event::decode(&event.type_name, payload.as_bytes()) {
+        // The event's id is the deployment's, which later events name.
+        Ok(Event::DeploymentRequested(e)) => format!("{}, {}", event.event_id, e.store_path),
         Ok(decoded) => telling(&decoded),
         // Of a newer server: its payload is shown as it is.
         Err(_) => payload,
@@ -61,8 +63,11 @@ pub(crate) fn text(event: &LogEvent) -> String {
         event.type_name
     );
     let annex = event.annex.as_ref();
-    let said = annex.and_then(|annex| annex.description.as_deref().or(annex.error.as_deref()));
-    let said = said.map(|said| format!("{:?}", first_words(said))).unwrap_or_default();
+    let last_line = |text: &'_ str| text.trim_end().lines().next_back().map(str::to_owned);
+    let said = annex.and_then(|annex| {
+        annex.description.clone().or_else(|| annex.error.as_deref().and_then(last_line))
+    });
+    let said = said.map(|said| format!("{:?}", first_words(&said))).unwrap_or_default();
     for part in [telling, said].iter().filter(|part| !part.is_empty()) {
         line.push_str("  ");
         line.push_str(part);

@@ -5,13 +5,11 @@ use ledger_core::Timestamp;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 
-/// The form of what a verb prints.
+/// The form of what a verb prints: for people, or as the types of the HTTP API.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
-    /// For people
     #[default]
     Text,
-    /// For programs: the types of the HTTP API
     Json,
 }
 
@@ -116,10 +114,13 @@ pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(dash, |value| value.to_string())
 }
 
-/// Returns the time between two moments in whole seconds, or minutes and seconds.
+/// Returns the time between two moments: short ones in tenths of a second.
 pub(crate) fn took(from: Timestamp, to: Timestamp) -> String {
-    let seconds = to.micros().saturating_sub(from.micros()).max(0) / 1_000_000;
-    if seconds < 60 {
+    let tenths = to.micros().saturating_sub(from.micros()).max(0) / 100_000;
+    let seconds = tenths / 10;
+    if seconds < 10 {
+        format!("{seconds}.{} s", tenths % 10)
+    } else if seconds < 60 {
         format!("{seconds} s")
     } else if seconds < 3600 {
         format!("{} min {} s", seconds / 60, seconds % 60)
@@ -159,7 +160,7 @@ mod tests {
         assert_eq!(took(moment, moment.plus_micros(59_999_999)), "59 s");
         assert_eq!(took(moment, moment.plus_micros(61_000_000)), "1 min 1 s");
         assert_eq!(took(moment, moment.plus_micros(3_660_000_000)), "1 h 1 min");
-        assert_eq!(took(moment.plus_micros(1), moment), "0 s");
+        assert_eq!(took(moment.plus_micros(1), moment), "0.0 s");
         assert_eq!((bytes(1023), bytes(1536)), ("1023 B".to_owned(), "1.5 KiB".to_owned()));
         assert_eq!(bytes(u64::MAX), "17179869183.9 GiB");
     }

@@ -73,6 +73,9 @@ pub(crate) struct Status {
     /// What else the event says, by its kind.
     #[serde(flatten)]
     pub(crate) detail: Detail,
+    /// Whether the error that it carries ended the output, and was shown with it.
+    #[serde(skip)]
+    pub(crate) error_shown: bool,
 }
 
 /// What an event says beside the change of status.

@@ -45,6 +45,8 @@ pub(crate) struct Deployment {
     outcome: Option<FailureOutcome>,
     superseded_by: Option<DeploymentId>,
     lines: Lines,
+    /// The last line of output that has something on it, as it was shown.
+    last_line: String,
     /// How many bytes of its output were taken in.
     received: u64,
     held: Option<Held>,
@@ -270,6 +272,7 @@ impl Deployment {
             outcome: None,
             superseded_by: None,
             lines: Lines::default(),
+            last_line: String::new(),
             received: 0,
             held: None,
         }
@@ -307,15 +310,20 @@ impl Deployment {
             position: event.position,
             at: event.recorded_at,
             detail: change.detail.clone(),
+            error_shown: false,
         }
     }
 
     /// The line that has no end yet belongs before the end of the deployment.
-    fn show_end_or_step(&mut self, status: Box<Status>) -> Vec<Item> {
+    fn show_end_or_step(&mut self, mut status: Box<Status>) -> Vec<Item> {
         let mut items = Vec::new();
         if status.status.is_final() {
             let rest = self.lines.flush();
             items = self.output_items(rest);
+            if let Detail::Failed { error: Some(error), .. } = &status.detail {
+                let last = error.lines().map(str::trim_end).rfind(|line| !line.is_empty());
+                status.error_shown = last.is_some_and(|last| self.last_line.trim_end() == last);
+            }
         }
         items.push(Item::Status(status));
         items
@@ -328,7 +336,11 @@ impl Deployment {
         }
     }
 
-    fn output_items(&self, lines: impl IntoIterator<Item = String>) -> Vec<Item> {
+    fn output_items(&mut self, lines: impl IntoIterator<Item = String>) -> Vec<Item> {
+        let lines: Vec<String> = lines.into_iter().collect();
+        if let Some(last) = lines.iter().rfind(|line| !line.trim().is_empty()) {
+            self.last_line.clone_from(last);
+        }
         let (agent, deployment) = (&self.agent, self.id);
         let item = |line| Item::Output(Output { agent: agent.clone(), deployment, line });
         lines.into_iter().map(item).collect()

@@ -259,16 +259,35 @@ fn the_summary_tells_each_agent_and_the_whole() {
     assert_eq!(summary.agents.len(), 4);
     assert_eq!(summary.agents[3].status, DeploymentStatus::Pending);
     insta::assert_snapshot!(text::summary(&summary, false), @r"
-    DEPLOYMENT  RESULT      TOOK  WHY
-    a1#1        succeeded   3 s   -
-    a2#2        failed      3 s   its activation failed; what the machine runs now is not known, so look at it before you go on
-    a3#3        superseded  -     newer deployment 0190b1f2-7c1e-7d3a-9f00-000000000009
-    a4#4        pending     -     was offline; not waited for
+    DEPLOYMENT  RESULT      TOOK   WHY
+    a1#1        succeeded   3.0 s  -
+    a2#2        failed      3.0 s  its activation failed; what the machine runs now is not known, so look at it before you go on
+    a3#3        superseded  -      newer deployment 0190b1f2-7c1e-7d3a-9f00-000000000009
+    a4#4        pending     -      was offline; not waited for
     1 of 4 agents succeeded, 1 failed, 1 superseded, 1 pending; not all are known to be back on their old closure
     ");
     let summary = progress.summary(Verdict::Succeeded);
     let first = super::item::Summary { agents: summary.agents[1..2].to_vec(), ..summary };
     insta::assert_snapshot!(serde_json::to_string(&Item::Summary(first)).expect("encodes"), @r#"{"type":"summary","activation":"0190b1f2-7c1e-7d3a-9f00-5c2d6e1a4b90","workspace":"default","outcome":"succeeded","exit_code":0,"agents":[{"agent":"a2","deployment":"0190b1f2-7c1e-7d3a-9f00-000000000002","index":2,"store_path":"/nix/store/0c5b8vw40dy178xlpddw65q9gf1h2186-web","status":"failed","counts":true,"started_at":"2026-03-01T12:00:42.000000Z","ended_at":"2026-03-01T12:00:45.000000Z","reason":"activation_failed","outcome":"unknown","superseded_by":null}]}"#);
+}
+
+#[test]
+fn an_error_that_ended_the_output_is_not_said_twice() {
+    let check = |output: &str, error: &str, lines: usize| {
+        let mut progress = Progress::new(answer("a1"), false);
+        progress.output(deployment(1), 0, output.as_bytes());
+        let mut event = failed(41, 1, output.len() as u64, "unchanged");
+        let error = Some(error.to_owned());
+        event.annex = Some(ledger_core::Annex { error, ..ledger_core::Annex::default() });
+        let items = progress.event(&event);
+        let Some(Item::Status(status)) = items.last() else { panic!("{items:?}") };
+        assert_eq!(text::status(status).len(), lines, "{output:?}");
+    };
+    check("trying\nerror: no\n\n", "error: no\n", 1);
+    check("trying\nerror: no", "trying\nerror: no", 1);
+    check("trying\n", "disk full\nreally", 3);
+    check("", "disk full", 2);
+    check("", &"line\n".repeat(31), 32);
 }
 
 #[test]

@@ -56,7 +56,9 @@ pub(super) fn status(status: &Status) -> Vec<String> {
         (Detail::None {}, other) => other.as_str().to_owned(),
     };
     let mut lines = vec![format!("{} {happened}", named(&status.agent, status.index))];
-    if let Detail::Failed { error: Some(error), .. } = &status.detail {
+    if let Detail::Failed { error: Some(error), .. } = &status.detail
+        && !status.error_shown
+    {
         let mut told = error.lines().map(clean).filter(|line| !line.is_empty());
         lines.extend(told.by_ref().take(ERROR_LINES_MAX).map(|line| format!("    {line}")));
         if told.next().is_some() {

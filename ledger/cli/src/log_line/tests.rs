@@ -28,7 +28,7 @@ fn each_event_tells_what_tells_it_from_others() {
         agent,
         "DeploymentRequested",
         r#"{"activation":"ID","store_path":"PATH","rollback_script":null}"#,
-        "  PATH",
+        "  ID, PATH",
     );
     check(
         agent,

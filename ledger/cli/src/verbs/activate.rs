@@ -30,12 +30,9 @@ Examples:
   nix-build deploy.nix --no-out-link | xargs cat | ledger activate - --timeout 30m
   ledger activate deploy.json --format json | jq 'select(.type == \"summary\")'
 
-With --format json every line is an object with a \"type\": \"requested\" for each agent, then
-\"output\" and \"status\" as they come, and \"summary\" last.
+With --format json every line is an object with a \"type\": \"requested\" for each agent, then \"output\" and \"status\" as they come, and \"summary\" last.
 
-Exit codes: 0 all succeeded; 1 one failed, was cancelled, was superseded by a newer activation, or
-the time to wait was over; 2 wrong usage or deploy.json; 4 refused by the server; 5 one failed and is
-not known to be back on its old closure.";
+Exit codes: 0 all succeeded; 1 one failed, was cancelled, was superseded by a newer activation, or the time to wait was over; 2 wrong usage or deploy.json; 4 refused by the server; 5 one failed and is not known to be back on its old closure.";
 
 /// Ask agents to deploy, follow them, and succeed only if all did
 #[derive(Args, Debug)]
@@ -59,7 +56,7 @@ pub(crate) struct Activate {
     /// Do not wait for agents that are offline now; they deploy when they come back
     #[arg(long)]
     allow_offline: bool,
-    /// What to print
+    /// For people, or as JSON lines for programs
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     format: Format,
     /// Check everything, here and on the server, and record nothing
@@ -91,7 +88,7 @@ impl Activate {
         let verdict = if self.dry_run {
             Verdict::DryRun
         } else if self.asynchronous {
-            look_later(&answer);
+            look_later(&answer, &progress);
             Verdict::Requested
         } else {
             let deadline = begun.checked_add(self.timeout).unwrap_or_else(|| far_away(begun));
@@ -99,12 +96,12 @@ impl Activate {
             let followed = follow.run(&mut progress, &mut view).await;
             followed.map_err(|failure| {
                 let failure = failure.context("the activation is recorded, but cannot be followed");
-                failure.hint(format!("it goes on: {}", later(&answer)))
+                failure.hint(format!("it goes on: {}", later(&answer, &progress)))
             })?
         };
         view.show(&[Item::Summary(progress.summary(verdict))])?;
         if matches!(verdict, Verdict::TimedOut | Verdict::Interrupted) {
-            look_later(&answer);
+            look_later(&answer, &progress);
         }
         Ok(verdict.exit())
     }
@@ -115,12 +112,13 @@ fn far_away(begun: Instant) -> Instant {
     begun + Duration::from_secs(100 * 365 * 24 * 3600)
 }
 
-fn look_later(answer: &ActivateAnswer) {
-    note(format!("to look later: {}", later(answer)));
+fn look_later(answer: &ActivateAnswer, progress: &Progress) {
+    note(format!("to look later: {}", later(answer, progress)));
 }
 
-fn later(answer: &ActivateAnswer) -> String {
-    let first = answer.deployments.iter().find_map(|d| Some((&d.agent, d.index?)));
+/// The verbs that tell how it went on, each with what the tokens of CI may do.
+fn later(answer: &ActivateAnswer, progress: &Progress) -> String {
+    let first = progress.unfinished().find_map(|d| Some((&d.agent, d.index?)));
     let deployment = first.map(|(agent, index)| format!("`ledger deployment '{agent}#{index}'`, "));
     let deployment = deployment.unwrap_or_default();
     format!("{deployment}`ledger log --activation {}`", answer.id)

@@ -38,7 +38,7 @@ enum Verb {
 /// List the agents: whether they are connected, and what they run
 #[derive(Args, Debug)]
 struct List {
-    /// What to print
+    /// For people, or as JSON for programs
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     format: Format,
 }

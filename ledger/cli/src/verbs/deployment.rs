@@ -23,7 +23,7 @@ pub(crate) struct ShowDeployment {
     /// The deployment's id, or AGENT#INDEX like web-1#7
     #[arg(value_name = "DEPLOYMENT")]
     deployment: DeploymentRef,
-    /// What to print; json adds the output as `output_text`
+    /// For people, or as JSON for programs, with the output as `output_text`
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]
@@ -54,7 +54,9 @@ impl ShowDeployment {
         for (name, value) in &facts {
             print(format!("{name:<width$}  {}", clean(value)))?;
         }
-        if let Some(error) = &deployment.error {
+        // Mostly it is the end of the output, and then it is read there.
+        let error = deployment.error.as_deref().filter(|e| !output_text.contains(e.trim()));
+        if let Some(error) = error {
             print("\nwhat the failing program said:")?;
             print_lines(error)?;
         }

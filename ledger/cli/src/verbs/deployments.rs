@@ -22,7 +22,7 @@ pub(crate) struct Deployments {
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
-    /// What to print
+    /// For people, or as JSON for programs
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]

@@ -21,8 +21,7 @@ Examples:
   ledger log --format jsonl > log.jsonl
 
 Streams: workspace/W, sessions/W, agent/W/NAME, activation/ID, node/ID.
-With --format jsonl every line is an object with the keys position, stream, version, event_id, type,
-occurred_at, recorded_at, actor, correlation_id, causation_id, payload.";
+With --format jsonl every line is an object with the keys position, stream, version, event_id, type, occurred_at, recorded_at, actor, correlation_id, causation_id, payload.";
 
 /// Events asked for at once: a page that is quick to make and to read.
 const PAGE_EVENTS: usize = 1000;
@@ -55,20 +54,18 @@ pub(crate) struct Log {
     /// Go on with new events as they come, until interrupted
     #[arg(long, short)]
     follow: bool,
-    /// What to print
+    /// One line an event for people, or one JSON object an event
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     format: LogFormat,
     #[command(flatten)]
     connection: Connection,
 }
 
-/// The form of the events.
+/// The form of the events: a line for people, or an object for programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum LogFormat {
-    /// One line an event, for people
     #[default]
     Text,
-    /// One JSON object an event, for programs
     Jsonl,
 }
 

@@ -17,8 +17,7 @@ Examples:
   ledger serve
   ledger serve --data /srv/ledger --listen 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem
 
-The first start creates the workspace `default` and an admin token in DIR/admin-token, which is good
-for 30 days. SIGTERM and SIGINT stop the server in good order. LEDGER_LOG=debug makes it say more.";
+The first start creates the workspace `default` and an admin token in DIR/admin-token, which is good for 30 days. SIGTERM and SIGINT stop the server in good order. LEDGER_LOG=debug makes it say more.";
 
 /// Run the server
 #[derive(Args, Debug)]
@@ -51,6 +50,9 @@ impl Serve {
             Failure::usage("there is no place for the data folder").hint("use --data DIR")
         })?;
         make_folder(&data)?;
+        // As it is shown and handed on, whatever the working directory of others.
+        let data = fs::canonicalize(&data)
+            .map_err(|e| Failure::from(e).context("the data folder cannot be found"))?;
         let tls = match (self.tls_cert, self.tls_key) {
             (Some(cert), Some(key)) => Some(api_server::Tls { cert, key }),
             _ => None,

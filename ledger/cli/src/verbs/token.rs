@@ -20,7 +20,8 @@ A token of kind
   agent     opens sessions as an agent, and nothing else
   activate  activates, cancels, follows deployments with their output
   read      follows, and reads agents, deployments and the log
-  admin     does all that but be an agent; manages agents, tokens and, with --ledger-wide, workspaces
+  admin     does all that but be an agent; manages agents and tokens
+With --ledger-wide, read and admin reach every workspace, and admin makes new ones.
 
 Examples:
   ledger token create --kind agent --agent 'web-*' --description 'the web machines' > agent-token
@@ -69,7 +70,7 @@ struct Create {
 /// List the tokens of the workspace that were not revoked; never their text
 #[derive(Args, Debug)]
 struct List {
-    /// What to print
+    /// For people, or as JSON for programs
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     format: Format,
 }

@@ -41,7 +41,7 @@ struct Create {
 /// List the workspaces
 #[derive(Args, Debug)]
 struct List {
-    /// What to print
+    /// For people, or as JSON for programs
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     format: Format,
 }
