@@ -1,5 +1,15 @@
 //! The log, tested through its handle and attacked through its file.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod attack;
+mod child;
 mod conformance;
+mod crash;
+#[cfg(target_os = "linux")]
+mod durability;
+#[cfg(target_os = "linux")]
+mod failing_disk;
+mod file;
+mod properties;
 mod support;
