@@ -61,7 +61,8 @@ impl Log {
 
     /// Appends, or says why not. Answers only after the commit returned.
     ///
-    /// Dropping the future does not take the write back.
+    /// Dropping the future does not take the write back: it is written or not, and
+    /// the same request sent again tells.
     pub async fn write(&self, write: Write) -> Result<Written, WriteError> {
         let (reply, answer) = oneshot::channel();
         self.ask_to_write(Task::Write { write, reply }, answer).await

@@ -49,6 +49,14 @@ impl SqliteAppender {
         Ok(Head { position, output })
     }
 
+    /// Writes and commits one page that changes nothing, so that a full disk shows itself.
+    async fn write_nothing(&mut self) -> Result<(), Failure> {
+        self.begin().await?;
+        let connection = self.connection()?;
+        execute(connection, "PRAGMA user_version = 0").await?;
+        execute(connection, "COMMIT").await
+    }
+
     /// Forgets a connection whose transaction is in an unknown state.
     async fn disconnect(&mut self) {
         if let Some(connection) = self.connection.take() {
@@ -142,18 +150,11 @@ impl Append for SqliteAppender {
     }
 
     async fn probe(&mut self) -> Result<(), Failure> {
-        self.begin().await?;
-        // Writes one page, so that a full disk shows itself.
-        let connection = self.connection()?;
-        let written = execute(connection, "PRAGMA user_version = 0").await;
-        let committed = match written {
-            Ok(()) => execute(connection, "COMMIT").await,
-            Err(failure) => Err(failure),
-        };
-        if committed.is_err() {
+        let result = self.write_nothing().await;
+        if result.is_err() {
             self.abandon().await;
         }
-        committed
+        result
     }
 
     async fn close(mut self) {

@@ -1,6 +1,9 @@
 //! What the writer knows of the log without asking the database.
 
+use crate::backend::Read;
+use crate::read::ReadError;
 use ledger_core::event::DecodeError;
+use ledger_core::limits::PAGE_RECORDS_MAX;
 use ledger_core::{Event, Position, Record, State, StreamId, Timestamp, Version};
 
 /// The log, folded to what a verdict depends on.
@@ -20,11 +23,37 @@ pub(crate) struct Folded {
 }
 
 impl Folded {
+    /// Reads and applies what is in the log and not in the fold.
+    pub(crate) async fn catch_up(
+        &mut self,
+        reader: &dyn Read,
+        head: Position,
+    ) -> Result<(), ReadError> {
+        while self.position < head {
+            let expected = self.position.next();
+            let records = reader.records(expected, PAGE_RECORDS_MAX, false).await?;
+            if records.is_empty() {
+                return Err(ReadError::Gap { expected, found: head });
+            }
+            for record in &records {
+                self.apply(record).map_err(|error| ReadError::Corrupt {
+                    position: record.position,
+                    column: "payload",
+                    what: error_chain(&error),
+                })?;
+            }
+        }
+        if self.position > head {
+            return Err(ReadError::Gap { expected: self.position, found: head });
+        }
+        Ok(())
+    }
+
     /// Applies a record that was read.
     ///
     /// A record of a type that only a newer program knows is refused: to decide
     /// without it would be to decide from another history.
-    pub(crate) fn apply(&mut self, record: &Record) -> Result<(), DecodeError> {
+    fn apply(&mut self, record: &Record) -> Result<(), DecodeError> {
         let event = record.event()?;
         self.advance(record, &event);
         Ok(())
@@ -67,4 +96,16 @@ impl Folded {
 /// Streams of activations come and go with the history; all others are bounded by the fleet.
 fn is_remembered(stream: &StreamId) -> bool {
     !matches!(stream, StreamId::Activation(_))
+}
+
+/// Joins an error and its sources, for a message that keeps no source.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
 }

@@ -10,6 +10,7 @@ mod attempt;
 mod batch;
 mod clock_rule;
 mod folded;
+mod judge;
 mod task;
 
 pub(crate) use folded::Folded;
@@ -90,8 +91,10 @@ impl<A: Append> Writer<A> {
         while self.gather().await {
             self.write().await;
         }
-        self.appender.close().await;
+        // Whoever closes last moves the write-ahead log into the database, and
+        // readers cannot.
         self.reader.close().await;
+        self.appender.close().await;
         drop(self.signals.done);
     }
 

@@ -40,8 +40,9 @@ impl Server {
 
     /// Gives the child something to do.
     pub(crate) fn say(&mut self, line: &str) {
-        // A child that was killed does not listen, and its answers show it.
-        let _ = writeln!(self.input, "{line}");
+        // A child that was killed does not listen, and its answers show it. One call
+        // for the whole line, so that a trace has it in one piece.
+        let _ = self.input.write_all(format!("{line}\n").as_bytes());
     }
 
     /// Returns the child's next answer; `None` when it has ended.

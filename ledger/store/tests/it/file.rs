@@ -5,7 +5,6 @@ use crate::support::*;
 use futures_util::future::join_all;
 use ledger_core::{NewEvent, Timestamp};
 use ledger_store::{Log, OpenError, Readiness, Write, WriteError};
-use std::time::Duration;
 
 #[tokio::test]
 async fn a_second_opening_is_refused_until_the_first_is_closed() {
@@ -64,6 +63,18 @@ async fn a_missing_folder_is_named() {
     let place = Place::sqlite();
     let opened = Log::open_sqlite(&place.folder().join("nowhere"), ManualClock::new()).await;
     assert!(matches!(opened, Err(OpenError::File { path, .. }) if path.contains("nowhere")));
+}
+
+#[tokio::test]
+async fn a_closed_log_is_one_file() {
+    let place = Place::sqlite();
+    let log = place.open().await;
+    write(&log, one_event()).await;
+    read_all(&log).await;
+    log.close().await;
+    for file in ["ledger.db-wal", "ledger.db-shm"] {
+        assert!(!place.folder().join(file).exists(), "{file} was left behind");
+    }
 }
 
 #[cfg(unix)]
@@ -140,7 +151,7 @@ async fn a_locked_database_refuses_writes_until_it_is_free() {
     execute(&mut raw, "ROLLBACK").await.unwrap();
     let ready = async {
         while log.readiness() != Readiness::Ready {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::task::yield_now().await;
         }
     };
     soon("the writer's recovery", ready).await;

@@ -1,0 +1,100 @@
+//! Judging one request.
+
+use super::Folded;
+use super::batch::{self, Batch};
+use crate::backend::{Append, Failure};
+use crate::write::{Change, OutputError, OutputWrite, Write, WriteError, Written};
+use ledger_core::{Context, StreamId, Timestamp};
+
+/// Judges a write against the fold, which has the earlier ones of the batch.
+///
+/// The outer error is the database's, the inner one the verdict.
+pub(super) async fn judge_write<A: Append>(
+    folded: &mut Folded,
+    batch: &mut Batch,
+    appender: &mut A,
+    write: &Write,
+    now: Timestamp,
+) -> Result<Result<Written, WriteError>, Failure> {
+    if let Some(verdict) = batch.repeated(write) {
+        return Ok(verdict);
+    }
+    for expectation in &write.expect {
+        let stream = &expectation.stream;
+        look_up(folded, batch, appender, stream).await?;
+        let actual = batch.version(folded, stream);
+        if actual != expectation.version {
+            let (stream, expected) = (stream.clone(), expectation.version);
+            return Ok(Err(WriteError::Conflict { stream, expected, actual }));
+        }
+    }
+    let decided;
+    let events = match &write.change {
+        Change::Events(events) => events,
+        Change::Command(command) => {
+            let context = Context { now, request: write.request_id };
+            // The command is kept: a batch that fails is judged again.
+            match folded.state.decide(command.as_ref().clone(), context) {
+                Ok(events) => decided = events,
+                Err(rejection) => return Ok(Err(WriteError::Rejected(rejection))),
+            }
+            &decided
+        }
+    };
+    for event in events {
+        look_up(folded, batch, appender, &event.stream).await?;
+    }
+    Ok(batch.place(folded, write, events))
+}
+
+/// Makes sure that the version of a stream is known.
+async fn look_up<A: Append>(
+    folded: &Folded,
+    batch: &mut Batch,
+    appender: &mut A,
+    stream: &StreamId,
+) -> Result<(), Failure> {
+    if folded.version(stream).is_none() && !batch.versions.contains_key(stream) {
+        let version = appender.stream_version(stream).await?;
+        batch.versions.insert(stream.clone(), version);
+    }
+    Ok(())
+}
+
+/// Judges a piece of output against what is stored and what the batch has.
+pub(super) async fn judge_output<A: Append>(
+    batch: &mut Batch,
+    appender: &mut A,
+    output: &OutputWrite,
+) -> Result<Result<(), OutputError>, Failure> {
+    if let Err(error) = batch::check_output(output) {
+        return Ok(Err(error));
+    }
+    let deployment = output.deployment;
+    let end = match batch.output_ends.get(&deployment) {
+        Some(end) => *end,
+        None => appender.output_end(deployment).await?,
+    };
+    batch.output_ends.insert(deployment, end);
+    if output.bytes.is_empty() && output.offset <= end {
+        return Ok(Ok(()));
+    }
+    if output.offset == end {
+        batch.place_output(output, end);
+        return Ok(Ok(()));
+    }
+    let in_batch = batch
+        .rows
+        .outputs
+        .iter()
+        .find(|stored| stored.deployment == deployment && stored.offset == output.offset);
+    let stored = match in_batch {
+        Some(stored) => Some(stored.bytes.clone()),
+        None => appender.output_at(deployment, output.offset).await?,
+    };
+    Ok(if stored.as_ref() == Some(&output.bytes) {
+        Ok(())
+    } else {
+        Err(OutputError::OutOfOrder { deployment, stored: end, offset: output.offset })
+    })
+}
