@@ -1,0 +1,27 @@
+//! What every end-to-end test is made of: real Nix, real processes, one log.
+//!
+//! Nothing here sleeps to hope: everything waits for a value, with a deadline.
+
+pub(crate) mod cache;
+pub(crate) mod nix;
+pub(crate) mod process;
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take. Generous, for a busy machine of two cores.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often a value is looked at while it is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Waits until the value is there, and panics with the words if it is too late.
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(value) = look() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "after {DEADLINE:?}, still waiting for {what}");
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
