@@ -1,5 +1,6 @@
 //! The tests of the whole: real processes, real Nix, and rules over all crates.
 
 mod boundaries;
+mod deploy;
 mod fuzz;
 mod rig;

@@ -2,9 +2,14 @@
 //!
 //! Nothing here sleeps to hope: everything waits for a value, with a deadline.
 
+pub(crate) mod agent;
 pub(crate) mod cache;
+pub(crate) mod netns;
 pub(crate) mod nix;
 pub(crate) mod process;
+pub(crate) mod server;
+pub(crate) mod story;
+pub(crate) mod world;
 
 use std::time::{Duration, Instant};
 

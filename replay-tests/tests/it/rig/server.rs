@@ -1,0 +1,123 @@
+//! `ledger serve` as a real process, which can die and come back.
+
+use super::process::{Process, command};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+/// A server and its data folder.
+pub(crate) struct Server {
+    folder: PathBuf,
+    url: String,
+    options: Options,
+    process: Process,
+}
+
+/// How a server is started.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// What the command line begins with: a tracer, a network namespace.
+    pub(crate) wrapper: Vec<String>,
+    /// The address, without a port.
+    pub(crate) host: String,
+    /// More arguments.
+    pub(crate) args: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { wrapper: Vec::new(), host: "127.0.0.1".into(), args: Vec::new() }
+    }
+}
+
+/// The program under test, next to this one in the target folder.
+///
+/// `LEDGER_TEST_PROGRAM` names another, as to see that a test fails on a broken one.
+pub(crate) fn ledger_program() -> PathBuf {
+    if let Some(program) = std::env::var_os("LEDGER_TEST_PROGRAM") {
+        return program.into();
+    }
+    let test = std::env::current_exe().expect("this program has a path");
+    let folder = test.parent().and_then(Path::parent).expect("it is in target/debug/deps");
+    let program = folder.join("ledger");
+    assert!(program.exists(), "{} is missing: cargo build --workspace --bins", program.display());
+    program
+}
+
+/// The program behind a wrapper.
+pub(crate) fn wrapped(wrapper: &[String], program: &Path, home: &Path) -> Command {
+    match wrapper.split_first() {
+        None => command(program, home),
+        Some((first, rest)) => {
+            let mut command = command(first, home);
+            command.args(rest).arg(program);
+            command
+        }
+    }
+}
+
+impl Server {
+    /// Starts a new server with everything in the folder.
+    pub(crate) fn start(folder: &Path, options: Options) -> Self {
+        let (process, url) = launch(folder, &options, 0);
+        Self { folder: folder.to_owned(), url, options, process }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        data(&self.folder)
+    }
+
+    /// The token that the first start left in the data folder.
+    pub(crate) fn admin_token(&self) -> String {
+        let text = std::fs::read_to_string(self.data().join("admin-token"));
+        text.expect("the server left a token").trim().to_owned()
+    }
+
+    pub(crate) fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        self.process.terminate()
+    }
+
+    /// Starts it again on the same data and port.
+    pub(crate) fn restart(&mut self) {
+        self.process.kill();
+        let port = self.url.rsplit(':').next().and_then(|port| port.parse().ok());
+        let (process, url) = launch(&self.folder, &self.options, port.expect("the URL has a port"));
+        assert_eq!(url, self.url, "the server came back elsewhere");
+        self.process = process;
+    }
+
+    /// Starts it again, some other way.
+    pub(crate) fn restart_with(&mut self, options: Options) {
+        self.options = options;
+        self.restart();
+    }
+}
+
+fn data(folder: &Path) -> PathBuf {
+    folder.join("data")
+}
+
+fn launch(folder: &Path, options: &Options, port: u16) -> (Process, String) {
+    let mut serve = wrapped(&options.wrapper, &ledger_program(), folder);
+    serve
+        .args(["serve", "--listen", &format!("{}:{port}", options.host), "--data"])
+        .arg(data(folder))
+        .args(&options.args);
+    let mut process = Process::start("serve", serve, folder);
+    let url = process.wait_for_line("the address", |line| {
+        let url = line.split("listening on ").nth(1)?.split_whitespace().next()?;
+        Some(url.trim_end_matches('/').to_owned())
+    });
+    (process, url)
+}
