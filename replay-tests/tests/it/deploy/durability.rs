@@ -40,10 +40,9 @@ fn check_order(trace: &str, request: &str, file: &str) -> Result<(), Fault> {
             }
             begun.push(thread);
         }
-        if call.starts_with("<... f") && call.contains("sync resumed") && call.ends_with("= 0") {
-            if begun.contains(&thread) {
-                return Ok(());
-            }
+        let resumed = call.starts_with("<... f") && call.contains("sync resumed");
+        if resumed && call.ends_with("= 0") && begun.contains(&thread) {
+            return Ok(());
         }
     }
     Err(Fault::NotSynced)

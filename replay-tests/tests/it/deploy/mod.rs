@@ -12,6 +12,7 @@ mod identity;
 mod kinds;
 mod network;
 mod order;
+mod reports;
 
 use crate::rig::agent::Agent;
 use crate::rig::process::Output;

@@ -67,3 +67,18 @@ fn a_network_cut_longer_than_the_liveness_deadline_costs_a_session_and_nothing_e
     assert_eq!(sessions.len(), 2, "one cut costs one session");
     world.check_story(&agent, &well(1));
 }
+
+#[test]
+fn an_agent_that_freezes_is_given_up_and_comes_back() {
+    let world = World::with_ping_interval("300ms");
+    let mut agent = world.agent("web-1");
+    agent.process().signal(rustix::process::Signal::STOP);
+    world.wait_for_events("AgentDisconnected", 1, |e| e.payload["reason"] == "timed_out");
+    let path = world.nix.offer(&Closure::plain("site"));
+    let activate = world.start_activate(&[("web-1", &path)], &[]);
+    world.wait_for_steps("web-1", "DeploymentRequested", 1);
+    agent.process().signal(rustix::process::Signal::CONT);
+    assert_code(&activate.output(), 0);
+    assert_runs(&agent, &path, 1);
+    world.check_story(&agent, &well(1));
+}

@@ -4,6 +4,7 @@
 //! Here each runs over mutations of good inputs: for `LEDGER_FUZZ_SECONDS` (a half by
 //! default), from `LEDGER_FUZZ_SEED` (the clock by default), which a failure names.
 
+mod live;
 mod mutator;
 mod seeds;
 mod targets;

@@ -9,6 +9,7 @@ pub(crate) mod nix;
 pub(crate) mod process;
 pub(crate) mod server;
 pub(crate) mod story;
+pub(crate) mod wire;
 pub(crate) mod world;
 
 use std::time::{Duration, Instant};

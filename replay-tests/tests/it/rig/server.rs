@@ -96,12 +96,6 @@ impl Server {
         assert_eq!(url, self.url, "the server came back elsewhere");
         self.process = process;
     }
-
-    /// Starts it again, some other way.
-    pub(crate) fn restart_with(&mut self, options: Options) {
-        self.options = options;
-        self.restart();
-    }
 }
 
 fn data(folder: &Path) -> PathBuf {
