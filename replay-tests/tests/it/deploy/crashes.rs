@@ -1,7 +1,7 @@
 //! Servers and agents that die at the worst moment, and come back.
 
 use super::{assert_code, assert_runs, story, well};
-use crate::rig::agent::slow_syncs;
+use crate::rig::agent::{copy_folder, slow_syncs};
 use crate::rig::cache::Mood;
 use crate::rig::nix::{Closure, Kind};
 use crate::rig::process::Process;
@@ -214,5 +214,32 @@ fn reports_made_while_the_server_was_down_survive_the_agents_death_too() {
     assert_runs(&agent, &path, 1);
     assert_called_once(&world, "home");
     world.check_story(&agent, &well(1));
+    check_log(&world.log());
+}
+
+#[test]
+fn an_agent_whose_server_forgot_history_stops_deploying_and_says_so() {
+    let mut world = World::new();
+    let mut agent = world.agent("web-1");
+    assert!(world.server.terminate().success());
+    let backup = world.folder().join("backup");
+    copy_folder(&world.server.data(), &backup);
+    world.server.restart();
+    let path = world.nix.offer(&Closure::plain("site"));
+    assert_code(&world.activate(&[("web-1", &path)], &[]), 0);
+
+    world.server.kill();
+    std::fs::remove_dir_all(world.server.data()).expect("the data can be removed");
+    copy_folder(&backup, &world.server.data());
+    world.server.restart();
+    let said = agent.process().wait_for_line("what is wrong", |line| {
+        line.contains("history was rolled back").then(|| line.to_owned())
+    });
+    assert!(said.contains("state folder"), "it does not say what to do next: {said}");
+    assert_eq!(agent.process().wait().code(), Some(3));
+    let next = world.nix.offer(&Closure::plain("next"));
+    assert_code(&world.activate(&[("web-1", &next)], &["--timeout", "3s"]), 1);
+    assert_runs(&agent, &path, 1);
+    assert_eq!(world.story("web-1"), ["AgentRegistered", "DeploymentRequested"]);
     check_log(&world.log());
 }

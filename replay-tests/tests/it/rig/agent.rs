@@ -183,7 +183,8 @@ fn supervisors(state: &str) -> Vec<rustix::process::Pid> {
     found
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+/// Copies files and folders; locks and sockets stay.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder can be made");
     for entry in fs::read_dir(from).expect("the folder can be read").flatten() {
         let (path, to) = (entry.path(), to.join(entry.file_name()));
