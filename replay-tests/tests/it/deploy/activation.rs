@@ -24,6 +24,7 @@ fn two_agents_are_activated_and_then_changed() {
 
     world.check_story(&one, &well(2));
     world.check_story(&two, &well(2));
+    assert_eq!(one.acknowledged().len(), 6, "three reports for each deployment");
     let activated = world.wait_for_steps("web-1", "ActivationSucceeded", 2).payload;
     assert_eq!(activated["kind"], "plain");
     assert_eq!(activated["generation"], 2);

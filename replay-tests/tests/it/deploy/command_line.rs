@@ -1,6 +1,6 @@
 //! What `ledger activate` promises to whoever waits for it.
 
-use super::{assert_code, assert_runs, said, well};
+use super::{assert_code, assert_home, assert_runs, said, well};
 use crate::rig::nix::{Closure, Kind};
 use crate::rig::process::{Process, command};
 use crate::rig::story::check_log;
@@ -15,7 +15,7 @@ fn a_timeout_ends_the_wait_and_not_the_deployment() {
     assert_code(&output, 1);
     world.nix.open_gate();
     world.wait_for_steps("web-1", "DeploymentSucceeded", 1);
-    assert_runs(&agent, &path, 1);
+    assert_home(&agent, &path, 1);
     world.check_story(&agent, &well(1));
 }
 
@@ -88,8 +88,8 @@ fn only_the_agents_that_are_named_are_activated() {
     world.check_story(&two, &well(1));
 }
 
-/// Kills the server in the first such system call after now: `fdatasync` when
-/// the events are on disk and nobody knows it, `pwrite64` when they are not.
+/// Kills the server in the first such system call after now: a sync when the
+/// events are on disk and nobody knows it, a write when they are not.
 fn kill_in(world: &mut World, call: &str) -> Process {
     let mut tracer = command("strace", world.folder());
     let inject = format!("inject={call}:signal=KILL:when=1");
@@ -104,7 +104,7 @@ fn kill_in(world: &mut World, call: &str) -> Process {
 fn an_activation_repeated_because_the_server_died_is_one_activation() {
     let mut world = World::new();
     let agent = world.agent("web-1");
-    for (before, call) in ["fdatasync", "pwrite64"].into_iter().enumerate() {
+    for (before, call) in ["fdatasync,fsync", "pwrite64"].into_iter().enumerate() {
         let path = world.nix.offer(&Closure::plain("site"));
         let mut tracer = kill_in(&mut world, call);
         let activate = world.start_activate(&[("web-1", &path)], &[]);

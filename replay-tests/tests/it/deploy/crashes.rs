@@ -1,6 +1,6 @@
 //! Servers and agents that die at the worst moment, and come back.
 
-use super::{assert_code, assert_runs, story, well};
+use super::{assert_code, assert_home, assert_runs, story, well};
 use crate::rig::agent::{copy_folder, slow_syncs};
 use crate::rig::cache::Mood;
 use crate::rig::nix::{Closure, Kind};
@@ -39,7 +39,7 @@ fn a_server_killed_during_an_activation_learns_how_it_ended() {
     wait_for("the activation to end", || (world.nix.calls().len() == 2).then_some(()));
     world.server.restart();
     assert_code(&activate.output(), 0);
-    assert_runs(&agent, &path, 1);
+    assert_home(&agent, &path, 1);
     assert_called_once(&world, "home");
     world.check_story(&agent, &well(1));
     let lost = world.wait_for_events("SessionsLost", 1, |_| true);
@@ -140,7 +140,7 @@ fn an_agent_killed_during_an_activation_finds_it_and_does_not_begin_another() {
     world.wait_for_sessions("web-1", 2);
     world.nix.open_gate();
     assert_code(&activate.output(), 0);
-    assert_runs(&agent, &path, 1);
+    assert_home(&agent, &path, 1);
     assert_called_once(&world, "home");
     world.check_story(&agent, &well(1));
 }
@@ -155,7 +155,7 @@ fn an_activation_that_ended_while_its_agent_was_dead_is_reported() {
     wait_for("the activation to end", || (world.nix.calls().len() == 2).then_some(()));
     agent.restart(&world);
     assert_code(&activate.output(), 0);
-    assert_runs(&agent, &path, 1);
+    assert_home(&agent, &path, 1);
     assert_called_once(&world, "home");
     world.check_story(&agent, &well(1));
 }
@@ -211,7 +211,7 @@ fn reports_made_while_the_server_was_down_survive_the_agents_death_too() {
     agent.restart(&world);
     world.server.restart();
     assert_code(&activate.output(), 0);
-    assert_runs(&agent, &path, 1);
+    assert_home(&agent, &path, 1);
     assert_called_once(&world, "home");
     world.check_story(&agent, &well(1));
     check_log(&world.log());

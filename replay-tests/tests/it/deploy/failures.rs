@@ -20,8 +20,8 @@ fn fails_to_fetch(world: &World, path: &StorePath, times: usize, words: &str) {
     let failed = world.wait_for_steps("web-1", "DeploymentFailed", times);
     assert_eq!(failed.payload["reason"], "fetch_failed");
     assert_eq!(failed.payload["outcome"], "unchanged");
-    let error = failed.annex.and_then(|annex| annex.error).unwrap_or_default();
-    assert!(error.contains(words), "the log does not say why: {error:?}");
+    let shown = world.ledger(&["deployment", &format!("web-1#{times}")]).expect_success();
+    assert!(shown.contains(words), "it is not kept why: {shown}");
 }
 
 #[test]

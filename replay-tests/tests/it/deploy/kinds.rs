@@ -1,6 +1,6 @@
 //! What a closure is decides how it is activated.
 
-use super::{assert_code, assert_runs, well};
+use super::{assert_code, assert_home, assert_runs, well};
 use crate::rig::nix::{Closure, Kind};
 use crate::rig::world::World;
 
@@ -11,13 +11,17 @@ fn check(kind: Kind, word: &str, calls: &[&str]) {
     let agent = world.agent("machine");
     let path = world.nix.offer(&Closure::new(kind, "new"));
     assert_code(&world.activate(&[("machine", &path)], &[]), 0);
-    assert_runs(&agent, &path, 1);
+    match kind {
+        Kind::HomeManager => assert_home(&agent, &path, 1),
+        _ => assert_runs(&agent, &path, 1),
+    }
     let made = world.nix.calls();
     let begun: Vec<_> = made.iter().filter(|call| !call.ends_with("done")).collect();
     assert_eq!(begun, calls, "the calls in order");
     let activated = world.wait_for_steps("machine", "ActivationSucceeded", 1).payload;
     assert_eq!(activated["kind"], word);
-    assert_eq!(activated["generation"], 1);
+    let number = (kind != Kind::HomeManager).then_some(1);
+    assert_eq!(activated["generation"], serde_json::json!(number));
     world.check_story(&agent, &well(1));
 }
 
@@ -33,8 +37,8 @@ fn home_manager_is_activated_by_its_own_script() {
 }
 
 #[test]
-fn darwin_is_activated_by_its_own_script() {
-    check(Kind::Darwin, "darwin", &["new activate "]);
+fn darwin_is_activated_for_the_user_and_then_for_the_system() {
+    check(Kind::Darwin, "darwin", &["new activate-user ", "new activate "]);
 }
 
 #[test]

@@ -40,6 +40,11 @@ fn said(output: &Output) -> String {
 }
 
 #[track_caller]
+fn assert_home(agent: &Agent, path: &StorePath, generation: u64) {
+    assert_eq!(agent.home_profile(), Some((path.clone(), generation)), "home of {}", agent.name());
+}
+
+#[track_caller]
 fn assert_runs(agent: &Agent, path: &StorePath, generation: u64) {
     assert_eq!(agent.profile(), Some((path.clone(), generation)), "profile of {}", agent.name());
 }

@@ -1,6 +1,6 @@
 //! A network that goes away without a word, and TLS from end to end.
 
-use super::{assert_code, assert_runs, well};
+use super::{assert_code, assert_home, assert_runs, well};
 use crate::rig::agent::{Agent, Settings};
 use crate::rig::netns::Network;
 use crate::rig::nix::{Closure, Kind};
@@ -61,7 +61,7 @@ fn a_network_cut_longer_than_the_liveness_deadline_costs_a_session_and_nothing_e
     assert_eq!(world.story("web-1").last().map(String::as_str), Some("ClosureFetched"));
     network.heal();
     assert_code(&activate.output(), 0);
-    assert_runs(&agent, &path, 1);
+    assert_home(&agent, &path, 1);
     assert_eq!(world.nix.calls().len(), 2, "the activation was repeated");
     let sessions = world.wait_for_events("AgentConnected", 2, |_| true);
     assert_eq!(sessions.len(), 2, "one cut costs one session");

@@ -1,6 +1,6 @@
 //! Several activations for one agent: which runs, and which gives way.
 
-use super::{assert_code, assert_runs, said, story, well};
+use super::{assert_code, assert_home, assert_runs, said, story, well};
 use crate::rig::nix::{Closure, Kind};
 use crate::rig::story::WELL;
 use crate::rig::world::World;
@@ -44,7 +44,8 @@ fn what_runs_goes_to_its_end_and_then_the_newest_is_deployed() {
     world.nix.open_gate();
     assert_code(&first.output(), 0);
     assert_code(&third.output(), 0);
-    assert_runs(&agent, &last, 2);
+    assert_home(&agent, &slow, 1);
+    assert_runs(&agent, &last, 1);
     assert_eq!(world.nix.calls(), ["slow activate ", "slow activate  done"]);
     world.check_story(
         &agent,
@@ -82,7 +83,7 @@ fn what_has_not_started_can_be_cancelled_and_what_has_cannot() {
     assert_code(&world.ledger(&["cancel", &id]), 4);
     world.nix.open_gate();
     assert_code(&running.output(), 0);
-    assert_runs(&agent, &slow, 1);
+    assert_home(&agent, &slow, 1);
     let cancelled = ["DeploymentRequested", "DeploymentCancelled"];
     world.check_story(&agent, &story(&[&["AgentRegistered"], &cancelled, &WELL]));
 }

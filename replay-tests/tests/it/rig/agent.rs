@@ -16,6 +16,8 @@ pub(crate) struct Agent {
     token: String,
     settings: Settings,
     process: Process,
+    /// From the journals of earlier starts, each of which forgets the one before.
+    acknowledged: Vec<EventId>,
 }
 
 /// How an agent is started.
@@ -59,7 +61,14 @@ impl Agent {
         let folder = world.folder().join(machine);
         fs::create_dir_all(&folder).expect("a folder can be made");
         let process = launch(world, name, &folder, token, &settings);
-        Self { name: name.to_owned(), folder, token: token.to_owned(), settings, process }
+        Self {
+            name: name.to_owned(),
+            folder,
+            token: token.to_owned(),
+            settings,
+            process,
+            acknowledged: Vec::new(),
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -101,6 +110,7 @@ impl Agent {
     /// Starts it again on the same state, some other way.
     pub(crate) fn restart_with(&mut self, world: &World, settings: Settings) {
         self.process.kill();
+        self.acknowledged = self.acknowledged();
         self.settings = settings;
         self.process = launch(world, &self.name, &self.folder, &self.token, &self.settings);
     }
@@ -113,11 +123,12 @@ impl Agent {
 
     /// Returns where the profile points, and Nix's number of it.
     pub(crate) fn profile(&self) -> Option<(StorePath, u64)> {
-        let profile = profile(&self.folder);
-        let link = fs::read_link(&profile).ok()?;
-        let number = link.to_str()?.strip_suffix("-link")?.rsplit('-').next()?.parse().ok()?;
-        let target = fs::canonicalize(&profile).ok()?;
-        Some((StorePath::new(target.to_str()?).ok()?, number))
+        target(&profile(&self.folder))
+    }
+
+    /// The same for the profile that home-manager's own script sets.
+    pub(crate) fn home_profile(&self) -> Option<(StorePath, u64)> {
+        target(&self.folder.join(".local/state/nix/profiles/home-manager"))
     }
 
     /// Waits until the journal holds a record of this kind for the deployment
@@ -134,20 +145,23 @@ impl Agent {
     /// The ids of the events whose reports were acknowledged to this agent.
     pub(crate) fn acknowledged(&self) -> Vec<EventId> {
         let ids = self.journal().into_iter().filter(|record| record["record"] == "answered");
-        ids.filter_map(|record| record["request_id"].as_str()?.parse::<RequestId>().ok())
-            .map(|request| EventId::derive(request, 0))
-            .collect()
+        let ids = ids
+            .filter_map(|record| record["request_id"].as_str()?.parse::<RequestId>().ok())
+            .map(|request| EventId::derive(request, 0));
+        self.acknowledged.iter().copied().chain(ids).collect()
     }
 
     fn journal(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.state().join("journal")).unwrap_or_default();
-        // The last line may be half written.
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        // Each line is a checksum and JSON. The last one may be half written.
+        let lines = text.lines().filter_map(|line| line.split_once(' '));
+        let lines = lines.filter_map(|(_, json)| serde_json::from_str::<Value>(json).ok());
         lines.map(|mut line| line["record"].take()).collect()
     }
 }
 
 fn launch(world: &World, name: &str, folder: &Path, token: &str, settings: &Settings) -> Process {
+    // The folder is the home of the user whose machine it is, too.
     let mut agent = wrapped(&settings.wrapper, &ledger_program(), folder);
     let substituter = settings.substituter.clone().unwrap_or_else(|| world.nix.cache.url());
     agent
@@ -161,6 +175,13 @@ fn launch(world: &World, name: &str, folder: &Path, token: &str, settings: &Sett
         .env("LEDGER_TOKEN", token)
         .envs(settings.env.iter().cloned());
     Process::start(&format!("agent-{name}"), agent, world.folder())
+}
+
+fn target(profile: &Path) -> Option<(StorePath, u64)> {
+    let link = fs::read_link(profile).ok()?;
+    let number = link.to_str()?.strip_suffix("-link")?.rsplit('-').next()?.parse().ok()?;
+    let target = fs::canonicalize(profile).ok()?;
+    Some((StorePath::new(target.to_str()?).ok()?, number))
 }
 
 fn profile(folder: &Path) -> PathBuf {

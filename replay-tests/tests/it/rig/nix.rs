@@ -234,6 +234,11 @@ impl Nix {
         if *gate {
             text += &format!("while [ -d {folder} ] && [ ! -e {open} ]; do sleep 0.02; done\n");
         }
+        if closure.kind == Kind::HomeManager && *exit == 0 {
+            // Home-manager sets its profile itself, in its own script.
+            text += "profiles=$HOME/.local/state/nix/profiles\nmkdir -p $profiles\n\
+                     nix-env --profile $profiles/home-manager --set $(dirname $0) || exit 1\n";
+        }
         if *exit != 0 {
             text += &format!("echo \"{name} {script} cannot do it\" >&2\n");
         }

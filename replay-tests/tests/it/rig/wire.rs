@@ -61,13 +61,18 @@ impl Puppet {
 impl Socket {
     /// Opens a socket without saying anything on it. None if nobody listens.
     pub(crate) fn open(world: &World) -> Option<Self> {
+        Self::open_with(world, &world.agent_token())
+    }
+
+    /// The same with another token. None if the server refuses it.
+    pub(crate) fn open_with(world: &World, token: &str) -> Option<Self> {
         let url = world.server_url();
         let stream = TcpStream::connect(url.strip_prefix("http://")?).ok()?;
         stream.set_read_timeout(Some(DEADLINE)).expect("a time-out can be set");
         let mut request = format!("{}{PATH}", url.replace("http", "ws"))
             .into_client_request()
             .expect("it is a URL");
-        let bearer = format!("Bearer {}", world.agent_token());
+        let bearer = format!("Bearer {token}");
         let bearer = bearer.parse().expect("a token is a header's value");
         request.headers_mut().insert("authorization", bearer);
         Some(Self(client(request, stream).ok()?.0))
