@@ -1,0 +1,10 @@
+//! A whole server over loopback: sockets, sessions, start, stop and TLS.
+
+mod client;
+mod deployments;
+mod flow;
+mod garbage;
+mod lives;
+mod node;
+mod sessions;
+mod tls;
