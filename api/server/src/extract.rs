@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, header, request::Parts};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::error::Error;
 
 /// A JSON body, in a request or an answer.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -64,7 +65,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         axum::extract::Query::try_from_uri(&parts.uri)
             .map(|axum::extract::Query(query)| Self(query))
-            .map_err(|error| Refusal::new(Code::BadRequest, error.body_text()))
+            .map_err(|error| {
+                let cause = error.source().map_or_else(|| error.body_text(), ToString::to_string);
+                Refusal::new(Code::BadRequest, format!("the query: {cause}"))
+            })
     }
 }
 

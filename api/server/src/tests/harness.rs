@@ -30,20 +30,31 @@ use tower::ServiceExt;
 pub(super) const PATH: &str = "/nix/store/0c5b8vw40dy178xlpddw65q9gf1h2186-web";
 
 /// A clock that stands still until it is moved.
-pub(super) struct TestClock(AtomicI64);
+#[derive(Default)]
+pub(super) struct TestClock {
+    now: AtomicI64,
+    uptime: AtomicI64,
+}
 
 impl TestClock {
     pub(super) fn advance(&self, by: Duration) {
-        self.0.fetch_add(i64::try_from(by.as_micros()).expect("small"), Ordering::SeqCst);
+        let by = i64::try_from(by.as_micros()).expect("small");
+        self.now.fetch_add(by, Ordering::SeqCst);
+        self.uptime.fetch_add(by, Ordering::SeqCst);
+    }
+
+    /// Sets the time of day back, as a wrong time server would.
+    pub(super) fn jump_back(&self, by: Duration) {
+        self.now.fetch_sub(i64::try_from(by.as_micros()).expect("small"), Ordering::SeqCst);
     }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_micros(1_800_000_000_000_000 + self.0.load(Ordering::SeqCst))
+        Timestamp::from_micros(1_800_000_000_000_000 + self.now.load(Ordering::SeqCst))
     }
     fn uptime(&self) -> Duration {
-        Duration::from_micros(self.0.load(Ordering::SeqCst).unsigned_abs())
+        Duration::from_micros(self.uptime.load(Ordering::SeqCst).unsigned_abs())
     }
 }
 
@@ -102,7 +113,7 @@ pub(super) fn request_id() -> RequestId {
 impl Harness {
     pub(super) async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        Self::on(folder, Arc::new(TestClock(AtomicI64::new(0)))).await
+        Self::on(folder, Arc::default()).await
     }
 
     pub(super) async fn on(folder: tempfile::TempDir, clock: Arc<TestClock>) -> Self {
@@ -124,13 +135,14 @@ impl Harness {
 
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.expect("infallible");
+        let (head, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.expect("a body");
         let header = |name: header::HeaderName| {
-            response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned)
+            head.headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned)
         };
         let media_type = header(header::CONTENT_TYPE).unwrap_or_default();
         let retry_after = header(header::RETRY_AFTER);
-        let status = response.status();
-        let bytes = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+        let status = head.status;
         let body = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
         Answer { status, media_type, retry_after, body }

@@ -1,4 +1,10 @@
 //! Routes, through the real router on a real log.
 
 mod harness;
+mod isolation;
 mod main_path;
+mod problems;
+mod reading;
+mod rights;
+mod tokens;
+mod writing;
