@@ -50,8 +50,9 @@ CREATE TABLE requests (
     position INTEGER PRIMARY KEY,
     -- How many events it appended.
     events   INTEGER NOT NULL CHECK (events > 0),
-    -- The digest over what the client gave.
-    given    BLOB    NOT NULL CHECK (length(given) = 32)
+    -- The first half of the digest over what the client gave: enough to tell two
+    -- requests apart, and 16 bytes less for every event that came alone.
+    given    BLOB    NOT NULL CHECK (length(given) = 16)
 ) STRICT;
 
 -- Pieces of the output of deployments.

@@ -19,7 +19,20 @@ pub(crate) struct Head {
 pub(crate) struct Request {
     pub(crate) first: Position,
     pub(crate) last: Position,
-    pub(crate) given: Digest,
+    pub(crate) given: Given,
+}
+
+/// What tells a request from another one under the same id: the first half of
+/// the digest over what the client gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Given(pub(crate) [u8; 16]);
+
+impl From<Digest> for Given {
+    fn from(Digest(digest): Digest) -> Self {
+        let mut half = [0; 16];
+        half.copy_from_slice(&digest[..16]);
+        Self(half)
+    }
 }
 
 /// What one transaction appends.
@@ -84,8 +97,9 @@ pub(crate) trait Append: Send + 'static {
     /// Gives the lock back and takes back what was inserted.
     fn abandon(&mut self) -> impl Future<Output = ()> + Send;
 
-    /// Tries whether the database takes writes, without leaving a trace in the log.
-    fn probe(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Tries whether the database takes writes, without leaving a trace in the
+    /// log, and tells where the log ends.
+    fn probe(&mut self) -> impl Future<Output = Result<Head, Failure>> + Send;
 
     /// Closes the database and lets go of it.
     fn close(self) -> impl Future<Output = ()> + Send;

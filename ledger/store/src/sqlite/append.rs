@@ -2,8 +2,7 @@
 
 use super::insert;
 use super::intern::Interner;
-use crate::backend::{Append, Failure, Head, Request, Rows};
-use ledger_core::event::Digest;
+use crate::backend::{Append, Failure, Given, Head, Request, Rows};
 use ledger_core::{DeploymentId, EventId, Position, RequestId, StreamId, Version};
 use sqlx::error::Error as SqlxError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
@@ -50,11 +49,12 @@ impl SqliteAppender {
     }
 
     /// Writes and commits one page that changes nothing, so that a full disk shows itself.
-    async fn write_nothing(&mut self) -> Result<(), Failure> {
-        self.begin().await?;
+    async fn write_nothing(&mut self) -> Result<Head, Failure> {
+        let head = self.begin().await?;
         let connection = self.connection()?;
         execute(connection, "PRAGMA user_version = 0").await?;
-        execute(connection, "COMMIT").await
+        execute(connection, "COMMIT").await?;
+        Ok(head)
     }
 
     /// Forgets a connection whose transaction is in an unknown state.
@@ -149,7 +149,7 @@ impl Append for SqliteAppender {
         }
     }
 
-    async fn probe(&mut self) -> Result<(), Failure> {
+    async fn probe(&mut self) -> Result<Head, Failure> {
         let result = self.write_nothing().await;
         if result.is_err() {
             self.abandon().await;
@@ -173,7 +173,7 @@ async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Result
 fn request(row: &SqliteRow) -> Result<(EventId, Request), SqlxError> {
     let first = number(row, 1)?;
     let events = number(row, 2)?;
-    let given = Digest(fixed(row, 3)?);
+    let given = Given(fixed(row, 3)?);
     // The table checks that there is at least one.
     let last = Position(first.saturating_add(events).saturating_sub(1));
     Ok((EventId::from_bytes(fixed(row, 0)?), Request { first: Position(first), last, given }))

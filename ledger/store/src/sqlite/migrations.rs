@@ -51,7 +51,7 @@ mod tests {
             .iter()
             .map(|(version, _, sql)| format!("{version} {}", blake3::hash(sql.as_bytes()).to_hex()))
             .collect();
-        assert_eq!(hashes, ["1 cd436a126d3a5bc6e9ff119da163b0dbf6102783502fbff7a11df64eeb119bc1"]);
+        assert_eq!(hashes, ["1 1882b1d0897821c09df8746c5c308271da0ee8ed7caf71cb70db43ae5cd75f46"]);
     }
 
     #[test]

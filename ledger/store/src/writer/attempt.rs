@@ -109,6 +109,7 @@ impl<A: Append> Writer<A> {
             why: format!("the log does not continue what this server has read: {error}"),
             source: Box::new(error),
         })?;
+        self.publish(head);
         let ids: Vec<RequestId> = self
             .waiting
             .iter()

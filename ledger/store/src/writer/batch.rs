@@ -5,7 +5,6 @@ use crate::limits;
 use crate::read::StoredOutput;
 use crate::write::{OutputError, OutputWrite, Write, WriteError, Written};
 use crate::writer::folded::Folded;
-use ledger_core::event::Digest;
 use ledger_core::limits as bounds;
 use ledger_core::{
     DeploymentId, Event, EventId, NewEvent, Record, RequestId, SealedAnnex, StreamId, Timestamp,
@@ -71,7 +70,7 @@ impl Batch {
     /// Returns the answer to a request that wrote something before.
     pub(crate) fn repeated(&self, write: &Write) -> Option<Result<Written, WriteError>> {
         let request = self.requests.get(&write.request_id)?;
-        Some(if request.given == write.given {
+        Some(if request.given == write.given.into() {
             Ok(Written { positions: Some((request.first, request.last)), repeated: true })
         } else {
             Err(WriteError::IdempotencyMismatch { request_id: write.request_id })
@@ -100,8 +99,7 @@ impl Batch {
             self.rows.records.push(record);
         }
         let last = folded.position;
-        let given: Digest = write.given;
-        let request = Request { first, last, given };
+        let request = Request { first, last, given: write.given.into() };
         self.rows.requests.push(request);
         self.requests.insert(write.request_id, request);
         Ok(Written { positions: Some((first, last)), repeated: false })

@@ -2,7 +2,6 @@
 
 use crate::backend::Read;
 use crate::read::ReadError;
-use ledger_core::event::DecodeError;
 use ledger_core::limits::PAGE_RECORDS_MAX;
 use ledger_core::{Event, Position, Record, State, StreamId, Timestamp, Version};
 
@@ -36,11 +35,7 @@ impl Folded {
                 return Err(ReadError::Gap { expected, found: head });
             }
             for record in &records {
-                self.apply(record).map_err(|error| ReadError::Corrupt {
-                    position: record.position,
-                    column: "payload",
-                    what: error_chain(&error),
-                })?;
+                self.apply(record)?;
             }
         }
         if self.position > head {
@@ -49,12 +44,23 @@ impl Folded {
         Ok(())
     }
 
-    /// Applies a record that was read.
+    /// Applies a record that was read, if it can follow what was read before.
     ///
     /// A record of a type that only a newer program knows is refused: to decide
     /// without it would be to decide from another history.
-    fn apply(&mut self, record: &Record) -> Result<(), DecodeError> {
-        let event = record.event()?;
+    fn apply(&mut self, record: &Record) -> Result<(), ReadError> {
+        let position = record.position;
+        let corrupt = |column, what| ReadError::Corrupt { position, column, what };
+        let event = record.event().map_err(|error| corrupt("payload", error_chain(&error)))?;
+        let (version, before) = (record.version, self.version(&record.stream));
+        if before.is_some_and(|before| before.next() != version) {
+            let what = format!("version {version} does not follow what the stream had");
+            return Err(corrupt("version", what));
+        }
+        if Some(record.recorded_at) < self.recorded_at {
+            let what = format!("{} lies before the event before it", record.recorded_at);
+            return Err(corrupt("recorded_at", what));
+        }
         self.advance(record, &event);
         Ok(())
     }

@@ -181,7 +181,9 @@ impl<A: Append> Writer<A> {
     /// Looks whether a database that failed is back.
     async fn probe(&mut self) {
         match self.appender.probe().await {
-            Ok(()) => self.recovered(),
+            Ok(head) if head.position >= self.folded.position => self.recovered(),
+            // It answers, but its end was cut off: the reason stays as it was.
+            Ok(_) => {}
             Err(failure) => {
                 self.failing = Some(failure.why);
                 self.publish_readiness();

@@ -62,7 +62,7 @@ async fn no_row_is_updated_or_deleted() {
             "DELETE FROM names",
             "UPDATE annexes SET bytes = x'00'",
             "DELETE FROM annexes",
-            "UPDATE requests SET given = zeroblob(32)",
+            "UPDATE requests SET given = zeroblob(16)",
             "DELETE FROM requests WHERE position = 1",
             "DELETE FROM requests",
             "UPDATE outputs SET bytes = x'00', length = 1",
@@ -174,12 +174,12 @@ async fn no_other_row_is_inserted_over_another_or_out_of_order() {
     check_refused(
         "requests: ",
         &[
-            "REPLACE INTO requests VALUES (1, 1, zeroblob(32))",
-            "INSERT INTO requests VALUES (1, 1, zeroblob(32)) \
-             ON CONFLICT (position) DO UPDATE SET given = zeroblob(32)",
-            "INSERT INTO requests VALUES (3, 1, zeroblob(32))",
-            "INSERT INTO requests VALUES (6, 1, zeroblob(32))",
-            "INSERT INTO requests VALUES (-5, 1, zeroblob(32))",
+            "REPLACE INTO requests VALUES (1, 1, zeroblob(16))",
+            "INSERT INTO requests VALUES (1, 1, zeroblob(16)) \
+             ON CONFLICT (position) DO UPDATE SET given = zeroblob(16)",
+            "INSERT INTO requests VALUES (3, 1, zeroblob(16))",
+            "INSERT INTO requests VALUES (6, 1, zeroblob(16))",
+            "INSERT INTO requests VALUES (-5, 1, zeroblob(16))",
         ],
     )
     .await;

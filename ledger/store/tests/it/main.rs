@@ -11,5 +11,6 @@ mod durability;
 #[cfg(target_os = "linux")]
 mod failing_disk;
 mod file;
+mod other_writer;
 mod properties;
 mod support;
