@@ -11,12 +11,12 @@ use ledger_core::agent::Report;
 use ledger_core::event::{ClosureKind, Digest, OutputDigest};
 use ledger_core::{DeploymentId, EventId, RequestId, Timestamp};
 
-fn new_request() -> RequestId {
+pub(super) fn new_request() -> RequestId {
     RequestId::new(uuid::Uuid::now_v7())
 }
 
 /// Reads on until the request is answered.
-fn answer(socket: &mut Socket, wanted: RequestId) -> FromServer {
+pub(super) fn answer(socket: &mut Socket, wanted: RequestId) -> FromServer {
     loop {
         match socket.receive() {
             answer @ (FromServer::Acknowledged { request_id }
@@ -33,7 +33,7 @@ fn answer(socket: &mut Socket, wanted: RequestId) -> FromServer {
 }
 
 /// The reports of a deployment that goes well.
-fn reports() -> Vec<Report> {
+pub(super) fn reports() -> Vec<Report> {
     vec![
         Report::ClosureFetched { closure_bytes: 7, closure_paths: 2 },
         Report::ActivationSucceeded {
@@ -45,13 +45,17 @@ fn reports() -> Vec<Report> {
     ]
 }
 
-fn report(request_id: RequestId, deployment: DeploymentId, report: &Report) -> FromAgent {
+pub(super) fn report(
+    request_id: RequestId,
+    deployment: DeploymentId,
+    report: &Report,
+) -> FromAgent {
     let occurred_at: Timestamp = "2026-03-01T12:00:00Z".parse().expect("a good time");
     FromAgent::Report { request_id, deployment, report: report.clone(), occurred_at }
 }
 
 /// Begins a deployment of an agent that has just connected.
-fn begin(world: &World, socket: &mut Socket) -> (DeploymentId, RequestId) {
+pub(super) fn begin(world: &World, socket: &mut Socket) -> (DeploymentId, RequestId) {
     let path = world.nix.build(&Closure::plain("never-fetched"));
     assert_code(&world.activate(&[("puppet", &path)], &["--async"]), 0);
     let requested = world.wait_for_steps("puppet", "DeploymentRequested", 1);
