@@ -2,5 +2,6 @@
 
 mod boundaries;
 mod deploy;
+mod docs;
 mod fuzz;
 mod rig;
