@@ -2,8 +2,8 @@
 
 use super::{assert_code, assert_home, assert_runs, said, well};
 use crate::rig::nix::{Closure, Kind};
-use crate::rig::process::{Process, command};
 use crate::rig::story::check_log;
+use crate::rig::wait_for;
 use crate::rig::world::World;
 
 #[test]
@@ -88,25 +88,14 @@ fn only_the_agents_that_are_named_are_activated() {
     world.check_story(&two, &well(1));
 }
 
-/// Kills the server in the first such system call after now: a sync when the
-/// events are on disk and nobody knows it, a write when they are not.
-fn kill_in(world: &mut World, call: &str) -> Process {
-    let mut tracer = command("strace", world.folder());
-    let inject = format!("inject={call}:signal=KILL:when=1");
-    tracer.args(["-f", "-p", &world.server.process().id().to_string()]);
-    tracer.args(["-e", &format!("trace={call}"), "-e", &inject]);
-    let mut tracer = Process::start("strace", tracer, world.folder());
-    tracer.wait_for_line("its hold on the server", |line| line.contains("attached").then_some(()));
-    tracer
-}
-
 #[test]
 fn an_activation_repeated_because_the_server_died_is_one_activation() {
     let mut world = World::new();
     let agent = world.agent("web-1");
+    // In a sync, the events are on disk and nobody knows it; in a write, they are not.
     for (before, call) in ["fdatasync,fsync", "pwrite64"].into_iter().enumerate() {
         let path = world.nix.offer(&Closure::plain("site"));
-        let mut tracer = kill_in(&mut world, call);
+        let mut tracer = world.server.kill_in(call, 1);
         let activate = world.start_activate(&[("web-1", &path)], &[]);
         world.server.process().wait();
         tracer.wait();
@@ -117,4 +106,20 @@ fn an_activation_repeated_because_the_server_died_is_one_activation() {
         assert_eq!(requested.len(), before + 1, "killed in {call}");
     }
     world.check_story(&agent, &well(2));
+}
+
+#[test]
+fn the_log_can_be_followed_and_says_the_same_as_when_it_is_read() {
+    let mut world = World::new();
+    let admin = world.server.admin_token();
+    let follow = world.start_ledger(&admin, &["log", "--follow", "--format", "jsonl"]);
+    let agent = world.agent("web-1");
+    let path = world.nix.offer(&Closure::plain("site"));
+    assert_code(&world.activate(&[("web-1", &path)], &[]), 0);
+    // Also over the server's death.
+    world.server.restart();
+    world.wait_for_sessions("web-1", 2);
+    let whole = world.ledger(&["log", "--format", "jsonl"]).expect_success();
+    wait_for("the followed log to catch up", || (follow.stdout() == whole).then_some(()));
+    world.check_story(&agent, &well(1));
 }

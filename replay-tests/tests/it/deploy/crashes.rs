@@ -81,6 +81,30 @@ fn a_server_killed_again_and_again_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn a_server_killed_in_each_sync_of_a_deployment_loses_and_doubles_nothing() {
+    let mut world = World::new();
+    let agent = world.agent("web-1");
+    let mut kills = 0;
+    for n in 1..=8 {
+        let path = world.nix.offer(&Closure::plain("site"));
+        let tracer = world.server.kill_in("fdatasync,fsync", n);
+        let mut activate = world.start_activate(&[("web-1", &path)], &[]);
+        // With a large n it may get by with fewer syncs.
+        let killed = wait_for("the server's death, or the end without it", || {
+            let died = world.server.process().has_ended().is_some();
+            (died || activate.has_ended().is_some()).then_some(died)
+        });
+        drop(tracer);
+        kills += usize::from(killed);
+        world.server.restart();
+        assert_code(&activate.output(), 0);
+        assert_runs(&agent, &path, n as u64);
+    }
+    assert!(kills >= 4, "the server died {kills} times only");
+    world.check_story(&agent, &well(8));
+}
+
+#[test]
 fn a_server_that_stops_in_good_order_says_so_and_loses_no_session() {
     let mut world = World::new();
     let agent = world.agent("web-1");
@@ -95,22 +119,40 @@ fn a_server_that_stops_in_good_order_says_so_and_loses_no_session() {
 
 #[test]
 fn an_agent_killed_at_each_step_of_its_journal_comes_to_the_same_end() {
+    killed_at_each_step(Kind::Plain);
+}
+
+#[test]
+fn an_agent_killed_at_each_step_activates_by_script_once_each_time() {
+    let world = killed_at_each_step(Kind::HomeManager);
+    let calls = world.nix.calls();
+    assert_eq!(calls.len(), 2 * STEPS.len(), "{calls:?}");
+}
+
+/// The journal's records of a deployment that goes well.
+const STEPS: [&str; 7] =
+    ["admitted", "started", "fetched", "activating", "activated", "ended", "answered"];
+
+fn killed_at_each_step(kind: Kind) -> World {
     let world = World::new();
     let mut agent = world.agent("web-1");
-    let steps = ["admitted", "started", "fetched", "activating", "activated", "ended", "answered"];
-    for (done, step) in steps.iter().enumerate() {
+    for (done, step) in STEPS.iter().enumerate() {
         agent.restart_with(&world, slow_syncs());
         world.wait_for_sessions("web-1", 2 * done + 2);
-        let path = world.nix.offer(&Closure::plain(step));
+        let path = world.nix.offer(&Closure::new(kind, step));
         let activate = world.start_activate(&[("web-1", &path)], &[]);
         agent.wait_for_record(step);
         agent.kill();
         agent.restart(&world);
         let output = activate.output();
         assert_eq!(output.code(), Some(0), "killed when {step}: {output:?}");
-        assert_runs(&agent, &path, done as u64 + 1);
+        match kind {
+            Kind::HomeManager => assert_home(&agent, &path, done as u64 + 1),
+            _ => assert_runs(&agent, &path, done as u64 + 1),
+        }
     }
-    world.check_story(&agent, &well(steps.len()));
+    world.check_story(&agent, &well(STEPS.len()));
+    world
 }
 
 #[test]
@@ -241,5 +283,17 @@ fn an_agent_whose_server_forgot_history_stops_deploying_and_says_so() {
     assert_code(&world.activate(&[("web-1", &next)], &["--timeout", "3s"]), 1);
     assert_runs(&agent, &path, 1);
     assert_eq!(world.story("web-1"), ["AgentRegistered", "DeploymentRequested"]);
+    check_log(&world.log());
+}
+
+#[test]
+fn a_second_server_on_the_same_data_refuses_to_start() {
+    let world = World::new();
+    let data = world.server.data();
+    let data = data.to_str().expect("the path is UTF-8");
+    let output = world.ledger(&["serve", "--listen", "127.0.0.1:0", "--data", data]);
+    assert!(!output.status.success());
+    assert!(output.stderr.contains(data) || output.stderr.contains("another"), "{output:?}");
+    // And the first goes on.
     check_log(&world.log());
 }

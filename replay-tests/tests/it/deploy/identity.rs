@@ -111,3 +111,35 @@ fn a_revoked_token_ends_the_session_that_it_opened() {
     world.wait_for_events("AgentDisconnected", 1, |e| e.payload["reason"] == "revoked");
     check_log(&world.log());
 }
+
+#[test]
+fn two_workspaces_see_nothing_of_each_other() {
+    let world = World::new();
+    let ours = world.agent("web-1");
+    world.ledger(&["workspace", "create", "team"]).expect_success();
+    let token = world.token("agent", &["--workspace", "team"]);
+    let theirs = Agent::launch_with_token(&world, "web-1", "team-machine", &token);
+    // The same name in another workspace is another agent.
+    world.wait_for_sessions("web-1", 2);
+    let path = world.nix.offer(&Closure::plain("site"));
+    assert_code(&world.activate(&[("web-1", &path)], &["--workspace", "team"]), 0);
+    assert_runs(&theirs, &path, 1);
+    assert_eq!(ours.profile(), None);
+    assert_eq!(world.story("web-1"), ["AgentRegistered"]);
+
+    let ours = world.token("read", &[]);
+    let theirs = world.token("read", &["--workspace", "team"]);
+    for (token, own, other) in [(ours, "default", "team"), (theirs, "team", "default")] {
+        let run = |args: &[&str]| world.start_ledger(&token, args).output();
+        let log = run(&["log", "--format", "jsonl"]).expect_success();
+        assert!(log.contains(&format!("/{own}")), "{own}: {log}");
+        for foreign in [format!("/{other}"), format!("\"{other}\"")] {
+            assert!(!log.contains(&foreign), "{own} sees {foreign}: {log}");
+        }
+        assert_code(&run(&["log", "--workspace", other]), 4);
+        assert_code(&run(&["agents", "--workspace", other]), 4);
+        let shown = run(&["deployments"]).expect_success();
+        assert_eq!(shown.contains(path.as_str()), own == "team", "{own}: {shown}");
+    }
+    check_log(&world.log());
+}

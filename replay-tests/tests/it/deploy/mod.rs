@@ -13,6 +13,7 @@ mod kinds;
 mod network;
 mod order;
 mod reports;
+mod secrets;
 
 use crate::rig::agent::Agent;
 use crate::rig::process::Output;

@@ -88,6 +88,19 @@ impl Server {
         self.process.terminate()
     }
 
+    /// Kills the server in the n-th such system call that one of its threads makes
+    /// after now. Returns the tracer, which ends with the server.
+    pub(crate) fn kill_in(&mut self, calls: &str, n: usize) -> Process {
+        let mut tracer = command("strace", &self.folder);
+        tracer.args(["-f", "-p", &self.process.id().to_string(), "-e"]);
+        tracer.arg(format!("trace={calls}"));
+        tracer.args(["-e", &format!("inject={calls}:signal=KILL:when={n}")]);
+        let mut tracer = Process::start("strace", tracer, &self.folder);
+        let attached = |line: &str| line.contains("attached").then_some(());
+        tracer.wait_for_line("its hold on the server", attached);
+        tracer
+    }
+
     /// Starts it again on the same data and port.
     pub(crate) fn restart(&mut self) {
         self.process.kill();
