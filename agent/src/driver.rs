@@ -210,6 +210,12 @@ impl<H: Host> Driver<H> {
                     .into_iter()
                     .filter(|event| Some(event.version) > self.cursor())
                     .collect();
+                let due = self.cursor().unwrap_or_default().next();
+                if fresh.first().is_some_and(|event| event.version != due) {
+                    tracing::warn!("the server left out events after {due}; asking again");
+                    self.close();
+                    return Ok(());
+                }
                 self.journal.see(fresh.last().map(|event| event.version));
                 self.note(Input::Events(&fresh))
             }
@@ -259,6 +265,7 @@ impl<H: Host> Driver<H> {
             let before = self.journal.state().run.is_some();
             self.journal.append(record).map_err(DriverError::Journal)?;
             if before && self.journal.state().run.is_none() {
+                self.flight.sent.clear();
                 self.tidy();
             }
         }

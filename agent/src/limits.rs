@@ -26,11 +26,8 @@ pub const OUTPUT_CHUNKS_IN_FLIGHT_MAX: usize = 8;
 pub const ERROR_LINES_MAX: usize = 20;
 /// Bytes at the end of the output that these lines are looked for in.
 pub const ERROR_BYTES_MAX: u64 = 8 * 1024;
-/// Store paths in one question: each has up to 255 characters, a command line
-/// on Linux holds 2 MiB, on macOS 1 MiB.
-pub const PATHS_PER_QUERY: usize = 2_000;
-/// Bytes that an answer of the local store may have: 100,000 paths of 255.
-pub const QUERY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of one line of an answer of the local store: a few store paths.
+pub const ANSWER_LINE_BYTES_MAX: usize = 64 * 1024;
 /// Deployments of whose end the journal knows, so that none is begun twice.
 pub const ENDED_DEPLOYMENTS_KEPT: usize = 16;
 /// Bytes of a journal above which it is rewritten when nothing runs: a

@@ -114,6 +114,7 @@ pub async fn keep(
     shutdown: CancellationToken,
 ) -> Option<Refusal> {
     let mut backoff = Backoff::default();
+    let mut said = String::new();
     loop {
         let began = Instant::now();
         let end = session(&endpoint, &identity, &cursor, &sessions, &shutdown).await;
@@ -124,13 +125,16 @@ pub async fn keep(
         };
         if began.elapsed() >= SESSION_GOOD_AFTER {
             backoff = Backoff::default();
+            said.clear();
         }
         let wait = backoff.next_wait().saturating_add(after.unwrap_or_default());
-        tracing::warn!(
-            retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            "not connected to {}: {why}",
-            endpoint.address()
-        );
+        // An outage of hours is one line, not one for every try.
+        if why == said {
+            tracing::debug!("still not connected to {}: {why}", endpoint.address());
+        } else {
+            tracing::warn!("not connected to {}: {why}; trying again", endpoint.address());
+        }
+        said = why;
         tokio::select! {
             () = sleep(wait) => {}
             () = shutdown.cancelled() => return None,
@@ -293,14 +297,15 @@ impl Line {
                         }
                         Received::Message(message) => {
                             if self.to_driver.send(message).await.is_err() {
-                                return Ok(End::Stopped);
+                                return Ok(End::again("the agent gave the session up"));
                             }
                         }
                     }
                 }
                 message = self.from_driver.recv() => match message {
                     Some(message) => self.socket.send(&message).await?,
-                    None => return Ok(End::Stopped),
+                    // Stopping is the token's to say.
+                    None => return Ok(End::again("the agent gave the session up")),
                 },
                 _ = pings.tick() => self.socket.ping().await?,
                 () = sleep_until(heard + patience) => {

@@ -80,6 +80,11 @@ pub fn see_to(folder: &Path, job: &Job, program: &Path) -> io::Result<Found> {
     }
 }
 
+/// Returns whether a job was begun, or may have been.
+pub fn was_begun(folder: &Path) -> bool {
+    folder.join("lock").exists()
+}
+
 /// Begins a job and waits until its supervisor is gone.
 fn begin(folder: &Path, job: &Job, program: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;

@@ -1,10 +1,10 @@
 //! The steps on a machine with Nix, by the commands that every Nix has had
 //! since long before 2.8 and that ask for no experimental feature.
 
-use super::process::{self, Cancel, Exit, Invocation};
+use super::process::{self, Exit, Invocation};
 use super::{Host, Task, closure, profile};
 use crate::folder::Folder;
-use crate::limits::{FETCH_TIMEOUT, PATHS_PER_QUERY, QUERY_BYTES_MAX};
+use crate::limits::FETCH_TIMEOUT;
 use crate::output::{OutputFile, last_lines};
 use crate::plan::Outcome;
 use crate::supervisor::{self, Failed, Found, Job};
@@ -16,6 +16,16 @@ use std::path::{Path, PathBuf};
 
 /// The system that runs, on NixOS.
 const CURRENT_SYSTEM: &str = "/run/current-system";
+
+/// What runs on a machine.
+struct Runs {
+    /// What the closure to come is, which decides where to look.
+    closure: ClosureKind,
+    /// Where the profile points.
+    profile: Option<StorePath>,
+    /// What runs, on NixOS.
+    system: Option<StorePath>,
+}
 
 /// A machine with Nix, and how it is to be used.
 #[derive(Clone, Debug)]
@@ -48,10 +58,10 @@ impl Host for NixHost {
         previous: Option<&StorePath>,
     ) -> Option<Outcome> {
         let outcome = self.try_activate(task, closure, previous).unwrap_or_else(|error| {
-            let error = format!("the activation's supervisor failed: {error}");
-            // Its errors come before the first command, but where reading the
-            // status fails, and then nothing is known.
-            Outcome::Hindered { outcome: FailureOutcome::Unknown, error }
+            let error = format!("the activation could not be supervised: {error}");
+            let begun = supervisor::was_begun(&self.folder.activation(task.assignment.deployment));
+            let outcome = if begun { FailureOutcome::Unknown } else { FailureOutcome::Unchanged };
+            Outcome::Hindered { outcome, error }
         });
         Some(outcome)
     }
@@ -87,10 +97,19 @@ impl NixHost {
                 return Ok(Some(Outcome::FetchFailed { error }));
             }
         }
-        let Some((closure_paths, closure_bytes)) = measure(path, &mut output, task.cancel)? else {
+        // Two questions that Nix needs its time to start for, at once.
+        let (measured, kept) = std::thread::scope(|scope| {
+            let measured = scope.spawn(|| measure(path, task));
+            let kept = self.keep_what_runs(task);
+            (measured.join(), kept)
+        });
+        let measured =
+            measured.unwrap_or_else(|_| Err(io::Error::other("measuring the closure failed")))?;
+        let (Some((closure_paths, closure_bytes)), Some(_)) = (measured, kept?) else {
             return Ok(None);
         };
-        output.line(&format!("fetched: {closure_paths} paths, {closure_bytes} bytes in all"))?;
+        output.refresh()?;
+        output.line(&format!("fetched {closure_paths} paths, {closure_bytes} bytes"))?;
         Ok(Some(Outcome::Fetched { closure_bytes, closure_paths }))
     }
 
@@ -114,32 +133,51 @@ impl NixHost {
     }
 
     fn try_remember(&self, task: &Task<'_>) -> io::Result<Option<Outcome>> {
-        let path = Path::new(task.assignment.store_path.as_str());
-        let closure = closure::detect(path);
-        let previous = profile::target(&profile::of_kind(closure, &self.profile));
-        let previous_system = (closure == ClosureKind::Nixos)
-            .then(|| profile::target(Path::new(CURRENT_SYSTEM)))
-            .flatten();
-        let mut output = OutputFile::open(task.output)?;
-        let mut keep: Vec<&StorePath> = previous.iter().chain(&previous_system).collect();
-        keep.retain(|kept| **kept != task.assignment.store_path);
-        if !keep.is_empty() {
-            let root = self.folder.gcroot(task.assignment.deployment, "-previous");
-            let root = root.to_string_lossy();
-            // It is here: nothing may be fetched for it.
-            let mut args =
-                vec!["--option", "substitute", "false", "--add-root", &root, "--realise"];
-            args.extend(keep.iter().map(|path| path.as_str()));
-            let root = Invocation::new("nix-store", args);
-            let (exit, _) = process::ask(&root, &mut output, QUERY_BYTES_MAX, task.cancel)?;
-            if exit == Exit::Cancelled {
-                return Ok(None);
+        let Some(runs) = self.keep_what_runs(task)? else { return Ok(None) };
+        let Runs { closure, profile: previous, system: previous_system } = runs;
+        Ok(Some(Outcome::Remembered { closure, previous, previous_system }))
+    }
+
+    /// Says what runs and roots it, if it is not rooted already.
+    fn keep_what_runs(&self, task: &Task<'_>) -> io::Result<Option<Runs>> {
+        let path = &task.assignment.store_path;
+        let closure = closure::detect(Path::new(path.as_str()));
+        let runs = Runs {
+            closure,
+            profile: profile::target(&profile::of_kind(closure, &self.profile)),
+            system: (closure == ClosureKind::Nixos)
+                .then(|| profile::target(Path::new(CURRENT_SYSTEM)))
+                .flatten(),
+        };
+        let deployment = task.assignment.deployment;
+        for (kept, suffix) in [(&runs.profile, "-profile"), (&runs.system, "-system")] {
+            let root = self.folder.gcroot(deployment, suffix);
+            let Some(kept) = kept.as_ref().filter(|kept| *kept != path) else { continue };
+            if profile::target(&root).as_ref() == Some(kept) {
+                continue;
             }
-            if !exit.is_success() {
-                output.line(&format!("could not keep what ran before: {root} {exit}"))?;
+            // It is here: nothing may be fetched for it.
+            let root = root.to_string_lossy();
+            let args = [
+                "--option",
+                "substitute",
+                "false",
+                "--realise",
+                kept.as_str(),
+                "--add-root",
+                &root,
+            ];
+            let invocation = Invocation::new("nix-store", args);
+            let mut output = OutputFile::open(task.output)?;
+            match process::ask(&invocation, &mut output, task.cancel, |_| Ok(()))? {
+                Exit::Cancelled => return Ok(None),
+                exit if exit.is_success() => {}
+                exit => {
+                    output.line(&format!("could not keep {kept}, which runs: nix-store {exit}"))?
+                }
             }
         }
-        Ok(Some(Outcome::Remembered { closure, previous, previous_system }))
+        Ok(Some(runs))
     }
 
     fn try_activate(
@@ -152,7 +190,7 @@ impl NixHost {
         let folder = self.folder.activation(deployment);
         let commands = closure::commands(closure, &task.assignment.store_path, &self.profile);
         let job = Job { commands, output: task.output.to_owned() };
-        if !folder.join("lock").exists() {
+        if !supervisor::was_begun(&folder) {
             OutputFile::open(task.output)?.line(&format!("activating ({closure})"))?;
             let touches_profile = job.commands.iter().any(closure::is_profile_switch);
             if let Some(parent) = self.profile.parent().filter(|_| touches_profile) {
@@ -202,25 +240,26 @@ fn fetch_error(realise: &Invocation, exit: &Exit, output: &Path, from: u64) -> S
 }
 
 /// Counts the paths of a closure and sums up their sizes. None if cancelled.
-fn measure(path: &str, output: &mut OutputFile, cancel: &Cancel) -> io::Result<Option<(u64, u64)>> {
-    let mut query = |args: Vec<&str>| {
-        let invocation = Invocation::new("nix-store", args);
-        match process::ask(&invocation, output, QUERY_BYTES_MAX, cancel)? {
-            (Exit::Cancelled, _) => Ok(None),
-            (exit, answer) if exit.is_success() => Ok(Some(answer)),
-            (exit, _) => Err(io::Error::other(format!("nix-store --query {exit}"))),
+///
+/// One question answers both, by the only form of the graph that names sizes.
+fn measure(path: &str, task: &Task<'_>) -> io::Result<Option<(u64, u64)>> {
+    let mut output = OutputFile::open(task.output)?;
+    let graph = Invocation::new("nix-store", ["--query", "--graphml", path]);
+    let (mut paths, mut bytes) = (0_u64, 0_u64);
+    let exit = process::ask(&graph, &mut output, task.cancel, |line| {
+        let line = line.trim();
+        let size = line.strip_prefix(r#"<data key="narSize">"#);
+        if let Some(size) = size.and_then(|rest| rest.strip_suffix("</data>")) {
+            let size: u64 = size.parse().map_err(io::Error::other)?;
+            (paths, bytes) = (paths.saturating_add(1), bytes.saturating_add(size));
         }
-    };
-    let Some(requisites) = query(vec!["--query", "--requisites", path])? else { return Ok(None) };
-    let paths: Vec<&str> = requisites.lines().collect();
-    let mut bytes = 0_u64;
-    for chunk in paths.chunks(PATHS_PER_QUERY) {
-        let args = ["--query", "--size"].into_iter().chain(chunk.iter().copied()).collect();
-        let Some(sizes) = query(args)? else { return Ok(None) };
-        for size in sizes.lines() {
-            let size: u64 = size.trim().parse().map_err(io::Error::other)?;
-            bytes = bytes.saturating_add(size);
-        }
+        Ok(())
+    })?;
+    match exit {
+        Exit::Cancelled => Ok(None),
+        exit if exit.is_success() && paths > 0 => Ok(Some((paths, bytes))),
+        exit => Err(io::Error::other(format!(
+            "nix-store --query --graphml {path} {exit} and named {paths} paths"
+        ))),
     }
-    Ok(Some((paths.len() as u64, bytes)))
 }

@@ -1,7 +1,7 @@
 //! Programs that the agent runs: in a group of their own, so that all of it can
 //! be ended, without the agent's token, with what they say in the output.
 
-use crate::limits::{CHILD_POLL, KILL_GRACE, OUTPUT_GRACE, QUERY_TIMEOUT};
+use crate::limits::{ANSWER_LINE_BYTES_MAX, CHILD_POLL, KILL_GRACE, OUTPUT_GRACE, QUERY_TIMEOUT};
 use crate::output::OutputFile;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
@@ -145,27 +145,31 @@ pub fn run(
     follow(command, said, timeout, cancel, |bytes| output.write(bytes))
 }
 
-/// Runs a program to its end and returns what it printed; its errors go to the output.
+/// Runs a program to its end and hands on every line that it prints; its errors
+/// go to the output.
 pub fn ask(
     invocation: &Invocation,
     output: &mut OutputFile,
-    bytes_max: usize,
     cancel: &Cancel,
-) -> io::Result<(Exit, String)> {
-    let mut answer = Vec::new();
+    mut take: impl FnMut(&str) -> io::Result<()>,
+) -> io::Result<Exit> {
     let (said, pipe) = io::pipe()?;
     let mut command = invocation.command();
     command.stdout(pipe).stderr(output.handle()?);
+    let mut rest = Vec::new();
     let exit = follow(command, said, QUERY_TIMEOUT, cancel, |bytes| {
-        if answer.len().saturating_add(bytes.len()) > bytes_max {
-            return Err(io::Error::other(format!("it printed more than {bytes_max} bytes")));
+        rest.extend_from_slice(bytes);
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = rest.drain(..=end).collect();
+            take(&String::from_utf8_lossy(&line))?;
         }
-        answer.extend_from_slice(bytes);
+        if rest.len() > ANSWER_LINE_BYTES_MAX {
+            return Err(io::Error::other("it printed a line without end"));
+        }
         Ok(())
     })?;
     output.refresh()?;
-    let answer = String::from_utf8(answer).map_err(io::Error::other)?;
-    Ok((exit, answer))
+    Ok(exit)
 }
 
 /// Starts a program and hands on what comes out of it until it ended.

@@ -10,3 +10,6 @@ mod intake;
 
 pub use act::{Action, Conclusion, Flight, Step, next};
 pub use intake::{Context, Input, Outcome, decide};
+
+#[cfg(test)]
+mod tests;

@@ -232,6 +232,8 @@ impl Server {
             (Arc::clone(&server.world), server.changed.clone(), server.cut.clone());
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
+                // Answers are small and must not wait for one another.
+                tcp.set_nodelay(true).expect("a socket");
                 let (world, changed) = (Arc::clone(&world), changed.clone());
                 let mut cut = cut.subscribe();
                 tokio::spawn(async move {
