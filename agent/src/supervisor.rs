@@ -3,14 +3,16 @@
 //!
 //! An activation is begun at most once, and how it ended is found again:
 //!
-//! 1. The agent syncs the job, makes the lock file, locks it and syncs the folder.
+//! 1. The agent locks the lock file and writes the job.
 //! 2. It starts its own program again with the locked file as standard input, so
 //!    that the lock is held from before the supervisor lives until it is gone,
 //!    whatever happens to the agent.
-//! 3. The supervisor runs the job's commands and syncs a status.
+//! 3. The supervisor syncs a mark that it begins, runs the job's commands, and
+//!    syncs a status.
 //!
-//! No lock file: never begun. Locked: it runs. A status: it ended. A lock file
-//! that nobody holds and no status: it was begun and nobody knows the end.
+//! Whoever gets the lock knows that no supervisor lives and that none is about
+//! to. Then a status says how it ended; a mark without a status, that it was
+//! begun and nobody knows the end; neither, that it was never begun.
 
 use crate::host::process::{self, Cancel, Exit, Invocation, without_secrets};
 use crate::limits::ACTIVATION_TIMEOUT;
@@ -20,7 +22,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
 /// The argument that makes a program of ours a supervisor.
 const ASKED: &str = "--supervise-activation";
@@ -67,36 +69,45 @@ pub enum Found {
 ///
 /// `program` is what to start as the supervisor.
 pub fn see_to(folder: &Path, job: &Job, program: &Path) -> io::Result<Found> {
-    let lock = folder.join("lock");
-    match OpenOptions::new().read(true).open(&lock) {
-        Ok(file) => file.lock()?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => begin(folder, job, program)?,
-        Err(error) => return Err(error),
+    fs::create_dir_all(folder)?;
+    let path = folder.join("lock");
+    let lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    lock.lock()?;
+    if let Some(found) = find(folder)? {
+        return Ok(found);
     }
+    let exit = begin(folder, job, program, lock)?;
+    find(folder)?.ok_or_else(|| io::Error::other(format!("the supervisor did not begin ({exit})")))
+}
+
+/// Says what a supervisor that is gone left. None if it never began.
+fn find(folder: &Path) -> io::Result<Option<Found>> {
     match read_small(&folder.join("status")) {
-        Ok(text) => serde_json::from_str(&text).map(Found::Ended).map_err(io::Error::other),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Interrupted),
+        Ok(text) => {
+            serde_json::from_str(&text).map(|s| Some(Found::Ended(s))).map_err(io::Error::other)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(was_begun(folder).then_some(Found::Interrupted))
+        }
         Err(error) => Err(error),
     }
 }
 
-/// Returns whether a job was begun, or may have been.
+/// Returns whether a job was begun.
 pub fn was_begun(folder: &Path) -> bool {
-    folder.join("lock").exists()
+    folder.join("begun").exists()
 }
 
-/// Begins a job and waits until its supervisor is gone.
-fn begin(folder: &Path, job: &Job, program: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    write_synced(folder, "job", &serde_json::to_string(job).map_err(io::Error::other)?)?;
-    let path = folder.join("lock");
-    let lock =
-        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-    lock.lock()?;
-    sync_folder(folder)?;
-    if let Some(parent) = folder.parent() {
-        sync_folder(parent)?;
-    }
+/// Starts a supervisor and waits until it is gone.
+fn begin(folder: &Path, job: &Job, program: &Path, lock: File) -> io::Result<ExitStatus> {
+    // Unsynced: after a power cut nobody reads it before it is written again.
+    fs::write(folder.join("job"), serde_json::to_string(job).map_err(io::Error::other)?)?;
     let mut command = Command::new(program);
     without_secrets(&mut command);
     command.arg(ASKED).arg(folder).current_dir("/");
@@ -104,14 +115,7 @@ fn begin(folder: &Path, job: &Job, program: &Path) -> io::Result<()> {
     let spawned = command.spawn();
     // The command holds our end of the lock: it must go, or the lock stays.
     drop(command);
-    match spawned {
-        Ok(mut supervisor) => supervisor.wait().map(drop),
-        Err(error) => {
-            // Nothing was begun, and the next try may begin.
-            fs::remove_file(&path)?;
-            Err(error)
-        }
-    }
+    spawned?.wait()
 }
 
 /// Returns the program to start as a supervisor: this one.
@@ -145,6 +149,10 @@ fn supervise(folder: &Path) -> io::Result<()> {
     let job = read_small(&folder.join("job"))?;
     let job: Job = serde_json::from_str(&job).map_err(io::Error::other)?;
     let mut output = OutputFile::open(&job.output)?;
+    write_synced(folder, "begun", "")?;
+    if let Some(parent) = folder.parent() {
+        sync_folder(parent)?;
+    }
     let status = Status { failed: run_all(&job, &mut output)? };
     output.handle()?.sync_data()?;
     write_synced(folder, "status", &serde_json::to_string(&status).map_err(io::Error::other)?)

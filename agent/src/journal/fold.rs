@@ -94,10 +94,7 @@ impl State {
             Record::Snapshot { state, .. } => *self = State::clone(state),
             Record::Cursor => {}
             Record::Admitted { assignment, claim } => {
-                let waiting = Waiting { assignment: assignment.clone(), claim: *claim };
-                if let Some(old) = self.waiting.replace(waiting) {
-                    self.remember_end(old.assignment.deployment);
-                }
+                self.waiting = Some(Waiting { assignment: assignment.clone(), claim: *claim });
             }
             Record::Dropped { deployment } => {
                 if self.waiting.take_if(|w| w.assignment.deployment == *deployment).is_some() {

@@ -174,57 +174,50 @@ fn outgoing(deployment: DeploymentId, report: Report, context: &Context) -> Outg
 }
 
 /// Follows the events to what waits after the last of them.
+///
+/// They may be older than what the welcome said waits, for it comes first; the
+/// last request still counts, and a claim of anything older is refused.
 fn follow(state: &State, events: &[StreamEvent], context: &Context) -> Vec<Record> {
-    let before = state.waiting.as_ref().map(|waiting| &waiting.assignment);
-    let mut waiting = before.cloned();
-    let mut granted = None;
+    let before = state.waiting.as_ref().map(|waiting| waiting.assignment.deployment);
+    let (mut newer, mut granted, mut over) = (None::<Assignment>, false, false);
     for event in events {
         let id = DeploymentId::from(event.event_id);
-        match Event::decode(&event.type_name, event.payload.as_bytes()) {
-            Ok(Event::DeploymentRequested(requested)) if !state.knows(id) => {
-                waiting = Some(Assignment {
+        let ended = match Event::decode(&event.type_name, event.payload.as_bytes()) {
+            Ok(Event::DeploymentRequested(requested)) => {
+                newer = (!state.knows(id)).then_some(Assignment {
                     deployment: id,
                     index: None,
                     activation: requested.activation,
                     store_path: requested.store_path,
                 });
-            }
-            Ok(Event::DeploymentSuperseded(event)) => {
-                waiting.take_if(|w| w.deployment == event.deployment);
-            }
-            Ok(Event::DeploymentCancelled(event)) => {
-                waiting.take_if(|w| w.deployment == event.deployment);
+                continue;
             }
             // The event of our own claim may come before the claim's answer,
             // and with it the request of a newer deployment.
             Ok(Event::DeploymentStarted(event)) => {
-                granted = waiting.take_if(|w| w.deployment == event.deployment).or(granted);
+                granted |= before == Some(event.deployment);
+                newer.take_if(|newer| newer.deployment == event.deployment);
+                continue;
             }
+            Ok(Event::DeploymentSuperseded(event)) => event.deployment,
+            Ok(Event::DeploymentCancelled(event)) => event.deployment,
             // Over before this agent could begin it.
-            Ok(Event::DeploymentFailed(event)) => {
-                waiting.take_if(|w| w.deployment == event.deployment);
-                granted.take_if(|g: &mut Assignment| g.deployment == event.deployment);
-            }
-            Ok(Event::DeploymentSucceeded(event)) => {
-                waiting.take_if(|w| w.deployment == event.deployment);
-                granted.take_if(|g: &mut Assignment| g.deployment == event.deployment);
-            }
+            Ok(Event::DeploymentFailed(event)) => event.deployment,
+            Ok(Event::DeploymentSucceeded(event)) => event.deployment,
             // Of no consequence here, or of a newer server.
-            Ok(_) | Err(_) => {}
-        }
+            Ok(_) | Err(_) => continue,
+        };
+        over |= before == Some(ended);
+        newer.take_if(|newer| newer.deployment == ended);
     }
     let mut records = Vec::new();
-    let granted = granted.filter(|granted| before == Some(granted)).map(|g| g.deployment);
-    match (before.map(|b| b.deployment), granted) {
-        (Some(deployment), Some(granted)) if deployment == granted => {
-            records.extend(started(state, granted));
-        }
-        (Some(deployment), _) if waiting.is_none() => records.push(Record::Dropped { deployment }),
+    match before {
+        Some(deployment) if granted && !over => records.extend(started(state, deployment)),
+        Some(deployment) if over && newer.is_none() => records.push(Record::Dropped { deployment }),
         _ => {}
     }
-    if let Some(assignment) = waiting.filter(|waiting| before != Some(waiting)) {
-        records.push(Record::Admitted { assignment, claim: context.claim });
-    }
+    let claim = context.claim;
+    records.extend(newer.map(|assignment| Record::Admitted { assignment, claim }));
     records
 }
 

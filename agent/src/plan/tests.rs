@@ -156,7 +156,8 @@ fn failed(n: u128) -> Event {
 
 #[test]
 fn what_waits_after_events_is_the_newest_that_still_counts() {
-    let cases: &[(&str, &[(u128, Event)], &[&str], Option<u128>)] = &[
+    type Case<'a> = (&'a str, &'a [(u128, Event)], &'a [&'a str], Option<u128>);
+    let cases: &[Case<'_>] = &[
         ("a request", &[(2, requested())], &["admitted"], Some(2)),
         (
             "one superseded by another",
@@ -171,7 +172,12 @@ fn what_waits_after_events_is_the_newest_that_still_counts() {
             Some(3),
         ),
         ("a cancellation", &[(9, cancelled(1))], &["dropped"], None),
-        ("one that came and went", &[(2, requested()), (9, cancelled(2))], &["dropped"], None),
+        (
+            "one that came and went",
+            &[(9, superseded(1, 2)), (2, requested()), (9, cancelled(2))],
+            &["dropped"],
+            None,
+        ),
         ("the end of another", &[(9, cancelled(7))], &[], Some(1)),
         ("what it knows already", &[(1, requested())], &[], Some(1)),
         ("an end by the server", &[(9, failed(1))], &["dropped"], None),
@@ -195,6 +201,17 @@ fn what_waits_after_events_is_the_newest_that_still_counts() {
         assert_eq!(agent.hears_of(events), *noted, "{what}");
         assert_eq!(agent.waits(), waits.map(id), "{what}");
     }
+}
+
+#[test]
+fn older_events_in_parts_end_with_what_the_welcome_said() {
+    let mut agent = Agent::default();
+    agent.welcomed(Some(1), None);
+    assert_eq!(agent.hears_of(&[(5, requested())]), ["admitted"]);
+    let (request_id, code) = (agent.claim(), Code::DeploymentSuperseded);
+    assert_eq!(agent.hears(Input::Refused { request_id, code }), ["dropped"]);
+    assert_eq!(agent.hears_of(&[(9, superseded(5, 1)), (1, requested())]), ["admitted"]);
+    assert_eq!(agent.waits(), Some(id(1)));
 }
 
 #[test]

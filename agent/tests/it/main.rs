@@ -2,7 +2,10 @@
 //! real Nix.
 
 mod journal;
+mod killed;
+mod kinds;
 mod nix;
 mod plain;
+mod protocol;
 mod rig;
 mod server;

@@ -52,6 +52,10 @@ pub struct World {
     pub refuse_claims: Option<Code>,
     /// Answers to reports and outputs that are swallowed before one is given.
     pub swallow: usize,
+    /// Whether every token is refused.
+    pub refuse_tokens: bool,
+    /// Events that are left out before the next ones are sent.
+    pub leave_out: usize,
     /// Not a word after Welcome, no pong either.
     pub mute: bool,
 }
@@ -120,6 +124,13 @@ impl World {
         }
         self.append(request, events);
         by
+    }
+
+    /// Records a start that this agent never asked for.
+    pub fn start(&mut self, deployment: DeploymentId) {
+        let session = SessionId::new(Uuid::nil());
+        let started = self.agent.start(&stream(), deployment, session).expect("it is pending");
+        self.append(request_id(), started);
     }
 
     fn answer(&mut self, message: FromAgent) -> Option<FromServer> {
@@ -198,6 +209,17 @@ impl World {
 
     pub fn ended(&self, deployment: DeploymentId) -> bool {
         self.agent.end_of(deployment).is_some()
+    }
+
+    /// What the failing deployment said, as the last report told.
+    pub fn error(&self, deployment: DeploymentId) -> String {
+        let error = self.heard.iter().rev().find_map(|message| match message {
+            FromAgent::Report { deployment: of, report: Report::Failed { error, .. }, .. } => {
+                (*of == deployment).then(|| error.clone())
+            }
+            _ => None,
+        });
+        error.unwrap_or_default()
     }
 
     pub fn output(&self, deployment: DeploymentId) -> String {
@@ -283,11 +305,12 @@ async fn serve(
     world: Arc<Mutex<World>>,
     changed: watch::Sender<u64>,
 ) -> Option<()> {
+    let refuse = world.lock().expect("no panic").refuse_tokens;
     #[allow(clippy::result_large_err)]
     let check = |request: &Request, response: Response| {
         let bearer = request.headers().get("authorization").and_then(|h| h.to_str().ok());
         let known = bearer.is_some_and(|bearer| bearer.starts_with("Bearer ldg_agent_"));
-        if known && request.uri().path() == PATH {
+        if known && !refuse && request.uri().path() == PATH {
             Ok(response)
         } else {
             let mut refused = ErrorResponse::new(None);
@@ -354,9 +377,12 @@ async fn talk(
     let mut news = changed.subscribe();
     loop {
         let (events, over) = {
-            let world = world.lock().expect("no panic");
-            let events: Vec<_> =
-                world.stream.iter().filter(|e| Some(e.version) > sent).cloned().collect();
+            let mut world = world.lock().expect("no panic");
+            let fresh = world.stream.iter().filter(|e| Some(e.version) > sent);
+            let events: Vec<_> = fresh.skip(world.leave_out).cloned().collect();
+            if !events.is_empty() {
+                world.leave_out = 0;
+            }
             (events, world.goodbye.clone())
         };
         if let Some(over) = over {

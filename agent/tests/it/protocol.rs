@@ -1,0 +1,330 @@
+//! What the server may say, and how the agent takes it. The real program on an
+//! empty machine; nothing here deploys but what cannot be fetched.
+
+use crate::nix::text;
+use crate::rig::{agent, exit_code, kill, start, terminate};
+use crate::server::{Server, goodbye, name};
+use api_wire::agent::{FromAgent, FromServer, GoodbyeReason};
+use api_wire::problem::Code;
+use ledger_core::Version;
+use ledger_core::agent::End;
+use ledger_core::event::{Event, FailureOutcome, FailureReason};
+use ledger_core::ids::DeploymentId;
+use ledger_core::names::StorePath;
+use std::process::Stdio;
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn nowhere() -> StorePath {
+    StorePath::new("/nix/store/0c5b8vw40dy178xlpddw65q9gf1h2186-nowhere").expect("a path")
+}
+
+/// Options with which Nix asks no cache in the world.
+fn offline(folder: &TempDir) -> [String; 4] {
+    let cache = format!("file://{}", text(&folder.path().join("empty")));
+    let profile = text(&folder.path().join("profiles/system"));
+    ["--substituter".to_owned(), cache, "--profile".to_owned(), profile]
+}
+
+/// Runs the agent until it ends by itself, and returns its exit code and words.
+async fn ends(server: &Server, folder: &TempDir) -> (Option<i32>, String) {
+    let mut child = agent(server, &folder.path().join("state"), &[])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut words = String::new();
+    let code = exit_code(&mut child).await;
+    let mut stderr = child.stderr.take().expect("a pipe");
+    stderr.read_to_string(&mut words).await.expect("text");
+    (code, words)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn final_words_of_the_server_end_the_agent_with_code_4() {
+    for reason in [
+        GoodbyeReason::Replaced,
+        GoodbyeReason::KeyMismatch,
+        GoodbyeReason::Retired,
+        GoodbyeReason::TokenRefused,
+    ] {
+        let (server, folder) = (Server::start().await, folder());
+        server.with(|world| world.goodbye = Some(goodbye(reason, "ask the operator of this")));
+        let (code, words) = ends(&server, &folder).await;
+        assert_eq!(code, Some(4), "{reason:?}: {words}");
+        assert!(words.contains("ask the operator of this"), "{words}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_replaced_while_it_waits_stays_away() {
+    let (server, folder) = (Server::start().await, folder());
+    let mut child = start(&server, &folder.path().join("state"), &[]);
+    server.until("a session", |world| world.sessions == 1).await;
+    server.with(|world| world.goodbye = Some(goodbye(GoodbyeReason::Replaced, "replaced")));
+    assert_eq!(exit_code(&mut child).await, Some(4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_token_ends_the_agent_with_code_4() {
+    let (server, folder) = (Server::start().await, folder());
+    server.with(|world| world.refuse_tokens = true);
+    let (code, words) = ends(&server, &folder).await;
+    assert_eq!(code, Some(4), "{words}");
+    assert!(words.contains("Unauthorized") || words.contains("401"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_shorter_than_the_cursor_stops_the_agent_with_code_3() {
+    let (server, folder) = (Server::start().await, folder());
+    let mut child = start(&server, &folder.path().join("state"), &[]);
+    server.until("a session", |world| world.sessions == 1).await;
+    terminate(&child);
+    assert_eq!(exit_code(&mut child).await, Some(0));
+    server.with(|world| world.head = Some(Version(0)));
+    let (code, words) = ends(&server, &folder).await;
+    assert_eq!(code, Some(3), "{words}");
+    assert!(words.contains("history was rolled back"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_connection_and_a_mute_server_are_left_for_a_new_session() {
+    let (server, folder) = (Server::start().await, folder());
+    let mut child = start(&server, &folder.path().join("state"), &[]);
+    server.until("a session", |world| world.sessions == 1).await;
+    server.cut();
+    server.until("another session", |world| world.sessions == 2).await;
+    // The next one hears nothing more: neither messages nor pongs.
+    server.with(|world| world.mute = true);
+    server.cut();
+    server.until("a mute session", |world| world.sessions == 3).await;
+    server.with(|world| world.mute = false);
+    server.until("a session after it", |world| world.sessions == 4).await;
+    terminate(&child);
+    assert_eq!(exit_code(&mut child).await, Some(0));
+    server.until("a goodbye", |world| world.heard.last() == Some(&FromAgent::Goodbye {})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_says_to_come_again_is_come_to_again() {
+    let (server, folder) = (Server::start().await, folder());
+    server.with(|world| {
+        world.goodbye = Some(FromServer::Goodbye {
+            reason: GoodbyeReason::Unavailable,
+            detail: "the server restarts".to_owned(),
+            retry_after_ms: Some(10),
+        });
+    });
+    let mut child = start(&server, &folder.path().join("state"), &[]);
+    server.until("a session that ended at once", |world| world.sessions == 1).await;
+    server.with(|world| world.goodbye = None);
+    server.until("a session that holds", |world| world.sessions == 2).await;
+    terminate(&child);
+    assert_eq!(exit_code(&mut child).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cursor_is_said_on_every_new_session() {
+    let (server, folder) = (Server::start().await, folder());
+    let state = folder.path().join("state");
+    let options = offline(&folder);
+    let options = options.each_ref().map(String::as_str);
+    let child = start(&server, &state, &options);
+    server.until("a session", |world| world.sessions == 1).await;
+    let one = server.with(|world| world.request(&nowhere()));
+    server.until("it fails", |world| world.ended(one)).await;
+    server.cut();
+    server.until("another session", |world| world.sessions == 2).await;
+    kill(&child);
+    let mut child = start(&server, &state, &options);
+    server.until("a third", |world| world.sessions == 3).await;
+    let cursors = server.with(|world| {
+        let cursors = world.heard.iter().filter_map(|message| match message {
+            FromAgent::Hello { cursor, .. } => Some(*cursor),
+            _ => None,
+        });
+        cursors.collect::<Vec<_>>()
+    });
+    let head = server.with(|world| Version(world.stream.len() as u64));
+    assert_eq!(cursors.first(), Some(&None));
+    assert_eq!(cursors.get(1), Some(&Some(head)));
+    // What is written down may lag behind what was seen, but holds what was admitted.
+    assert!(cursors.get(2).is_some_and(|c| *c >= Some(Version(2)) && *c <= Some(head)));
+    terminate(&child);
+    assert_eq!(exit_code(&mut child).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_claim_is_dropped_and_the_next_deployment_is_claimed() {
+    for code in [Code::DeploymentSuperseded, Code::DeploymentCancelled] {
+        let (server, folder) = (Server::start().await, folder());
+        let options = offline(&folder);
+        let options = options.each_ref().map(String::as_str);
+        let mut child = start(&server, &folder.path().join("state"), &options);
+        server.until("a session", |world| world.sessions == 1).await;
+        server.with(|world| world.refuse_claims = Some(code));
+        let one = server.with(|world| world.request(&nowhere()));
+        let claimed = |id: DeploymentId| move |message: &FromAgent| matches!(message, FromAgent::Claim { deployment, .. } if *deployment == id);
+        server.until("a claim", |world| world.heard.iter().any(claimed(one))).await;
+        server.with(|world| world.refuse_claims = None);
+        let two = server.with(|world| world.request(&nowhere()));
+        server.until("the next ends", |world| world.ended(two)).await;
+        server.with(|world| {
+            assert_eq!(world.agent.end_of(one), Some(End::Superseded));
+            assert_eq!(world.heard.iter().filter(|m| claimed(one)(m)).count(), 1);
+        });
+        terminate(&child);
+        assert_eq!(exit_code(&mut child).await, Some(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_by_the_log_and_not_by_the_journal_is_reported_as_lost() {
+    let (server, folder) = (Server::start().await, folder());
+    let one = server.with(|world| {
+        let one = world.request(&nowhere());
+        world.start(one);
+        one
+    });
+    let mut child = start(&server, &folder.path().join("state"), &[]);
+    server.until("it is reported", |world| world.ended(one)).await;
+    server.with(|world| {
+        let failed = world.events.iter().find_map(|event| match event {
+            Event::DeploymentFailed(failed) => Some((failed.reason, failed.outcome)),
+            _ => None,
+        });
+        assert_eq!(failed, Some((FailureReason::StateLost, FailureOutcome::Unknown)));
+    });
+    terminate(&child);
+    assert_eq!(exit_code(&mut child).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_and_output_are_sent_again_with_the_same_ids_until_they_are_answered() {
+    let (server, folder) = (Server::start().await, folder());
+    let options = offline(&folder);
+    let options = options.each_ref().map(String::as_str);
+    let mut child = start(&server, &folder.path().join("state"), &options);
+    server.until("a session", |world| world.sessions == 1).await;
+    let one = server.with(|world| world.request(&nowhere()));
+    server.until("it started", |world| world.agent.running.is_some()).await;
+    // The end is recorded, and its answer gets lost with the connection.
+    server.with(|world| world.swallow = usize::MAX);
+    server.until("it ended", |world| world.ended(one)).await;
+    server.with(|world| world.swallow = 0);
+    server.cut();
+    server
+        .until("it is told again", |world| {
+            let ends = world.heard.iter().filter(
+                |message| matches!(message, FromAgent::Report { report, .. } if report.is_end()),
+            );
+            ends.count() >= 2
+        })
+        .await;
+    server.with(|world| {
+        let ends: Vec<_> = world
+            .heard
+            .iter()
+            .filter_map(|message| match message {
+                FromAgent::Report { request_id, report, .. } if report.is_end() => {
+                    Some(*request_id)
+                }
+                _ => None,
+            })
+            .collect();
+        assert!(ends.windows(2).all(|pair| pair[0] == pair[1]), "{ends:?}");
+        assert_eq!(world.story(one), ["DeploymentStarted", "DeploymentFailed"]);
+    });
+    terminate(&child);
+    assert_eq!(exit_code(&mut child).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_agent_on_the_same_state_is_refused() {
+    let (server, folder) = (Server::start().await, folder());
+    let mut child = start(&server, &folder.path().join("state"), &[]);
+    server.until("a session", |world| world.sessions == 1).await;
+    let (code, words) = ends(&server, &folder).await;
+    assert_eq!(code, Some(1), "{words}");
+    assert!(words.contains("another agent runs on the state folder"), "{words}");
+    terminate(&child);
+    assert_eq!(exit_code(&mut child).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_errors_are_code_2_and_show_no_token() {
+    let (server, folder) = (Server::start().await, folder());
+    let state = folder.path().join("state");
+    let activate = format!("ldg_activate_{}", "a".repeat(43));
+    let cases: [(&str, &str, &str); 4] = [
+        ("LEDGER_TOKEN", "secret-in-a-wrong-form", "holds no token"),
+        ("LEDGER_TOKEN", &activate, "an agent needs one of kind agent"),
+        ("LEDGER_URL", "http://ledger.example.com", "not encrypted"),
+        ("LEDGER_URL", "ledger", "no server address"),
+    ];
+    for (variable, value, words) in cases {
+        let output = agent(&server, &state, &[]).env(variable, value).output().await.expect("ran");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(words), "{said}");
+        assert!(!said.contains("secret-in") && !said.contains("aaaa"), "{said}");
+    }
+    let output =
+        agent(&server, &state, &[]).env_remove("LEDGER_TOKEN").output().await.expect("ran");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no token"));
+    let output = agent(&server, &state, &["--profile", "../"]).output().await.expect("ran");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_is_made_once_and_readable_by_nobody_else() {
+    use std::os::unix::fs::PermissionsExt;
+    let (server, folder) = (Server::start().await, folder());
+    let state = folder.path().join("state");
+    for sessions in 1..=2 {
+        let mut child = start(&server, &state, &[]);
+        server.until("a session", |world| world.sessions == sessions).await;
+        terminate(&child);
+        assert_eq!(exit_code(&mut child).await, Some(0));
+    }
+    let mode = |path: &std::path::Path| {
+        std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777
+    };
+    assert_eq!(mode(&state), 0o700);
+    assert_eq!(mode(&state.join("key")), 0o600);
+    assert_eq!(mode(&state.join("journal")), 0o600);
+    let keys = server.with(|world| {
+        let keys = world.heard.iter().filter_map(|message| match message {
+            FromAgent::Hello { public_key, agent, .. } if *agent == name() => Some(*public_key),
+            _ => None,
+        });
+        keys.collect::<Vec<_>>()
+    });
+    assert_eq!(keys.len(), 2);
+    assert_eq!(keys[0], keys[1]);
+    std::fs::write(state.join("key"), "no key").expect("written");
+    let (code, words) = ends(&server, &folder).await;
+    assert_eq!(code, Some(1), "{words}");
+    assert!(words.contains("is damaged"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_left_out_is_asked_for_again() {
+    let (server, folder) = (Server::start().await, folder());
+    let options = offline(&folder);
+    let options = options.each_ref().map(String::as_str);
+    let mut child = start(&server, &folder.path().join("state"), &options);
+    server.until("a session", |world| world.sessions == 1).await;
+    let one = server.with(|world| {
+        world.request(&nowhere());
+        world.leave_out = 1;
+        world.request(&nowhere())
+    });
+    server.until("it ends all the same", |world| world.ended(one)).await;
+    terminate(&child);
+    assert_eq!(exit_code(&mut child).await, Some(0));
+}
