@@ -168,13 +168,14 @@ impl<A: Append> Writer<A> {
         let Failed { n_tasks, failure, in_doubt } = failed;
         let Failure { surroundings, why, source } = failure;
         tracing::error!(n_tasks, in_doubt, error = %source, "the database failed while writing: {why}");
+        // First, so that who hears the refusal finds the log not ready.
+        if surroundings {
+            self.failing = Some(why.clone());
+            self.publish_readiness();
+        }
         let source: Arc<dyn std::error::Error + Send + Sync> = source.into();
         for task in self.waiting.drain(..n_tasks.min(self.waiting.len())) {
             task.fail(in_doubt || !surroundings, &why, &source);
-        }
-        if surroundings {
-            self.failing = Some(why);
-            self.publish_readiness();
         }
     }
 

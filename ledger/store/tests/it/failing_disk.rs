@@ -30,9 +30,11 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
     limit_files(&server, Some(log_size + 20_000));
     let refusal = (2..1_000).find_map(|n| write(&mut server, n).err()).unwrap();
     assert!(refusal.contains("the disk of the data folder"), "{refusal}");
+    // Not even the page that the writer tries by itself fits now.
+    limit_files(&server, Some(1));
+    assert!(write(&mut server, 2_000).is_err());
     let readiness = server.ask("ready?");
     assert!(readiness.starts_with("not ready: the disk of the data folder"), "{readiness}");
-    assert!(write(&mut server, 2_000).is_err());
 
     limit_files(&server, None);
     // It finds out by itself, without a write.
