@@ -155,12 +155,16 @@ impl State {
         self.ended.push_back(deployment);
     }
 
-    /// Returns whether the deployment waits, runs or is over here, or its end is on its way.
-    pub fn knows(&self, deployment: DeploymentId) -> bool {
+    /// Returns whether the deployment waits or runs here, or its end is on its way.
+    pub fn is_open(&self, deployment: DeploymentId) -> bool {
         self.waiting.as_ref().is_some_and(|w| w.assignment.deployment == deployment)
             || self.run.as_ref().is_some_and(|run| run.assignment.deployment == deployment)
             || self.reports.iter().any(|r| r.deployment == deployment)
-            || self.ended.contains(&deployment)
+    }
+
+    /// Returns whether the deployment is open or over here, so that it is not to be begun.
+    pub fn knows(&self, deployment: DeploymentId) -> bool {
+        self.is_open(deployment) || self.ended.contains(&deployment)
     }
 
     /// Returns how many bytes of output must be acknowledged before the report may be sent.

@@ -126,9 +126,7 @@ pub fn decide(state: &State, input: Input<'_>, context: &Context) -> Vec<Record>
         Input::Events(events) => follow(state, events, context),
         Input::Claimed { deployment } => started(state, deployment).into_iter().collect(),
         Input::Acknowledged { request_id } => answered(state, request_id).into_iter().collect(),
-        Input::Refused { request_id, code } => {
-            refused(state, request_id, code).into_iter().collect()
-        }
+        Input::Refused { request_id, code } => refused(state, request_id, code, context),
         Input::Done(outcome) => done(state, outcome, context).into_iter().collect(),
         Input::Output { bytes } => sealed(state, bytes, context).into_iter().collect(),
     }
@@ -144,7 +142,7 @@ fn welcome(
 ) -> Vec<Record> {
     let mut records = Vec::new();
     let waiting = state.waiting.as_ref().map(|w| w.assignment.deployment);
-    if let Some(lost) = running.filter(|running| !state.knows(*running)) {
+    if let Some(lost) = running.filter(|running| !state.is_open(*running)) {
         records.push(Record::Lost { report: lost_report(lost, context) });
     }
     match pending {
@@ -232,14 +230,33 @@ fn answered(state: &State, request_id: RequestId) -> Option<Record> {
     known.then_some(Record::Answered { request_id })
 }
 
-fn refused(state: &State, request_id: RequestId, code: Code) -> Option<Record> {
+fn refused(state: &State, request_id: RequestId, code: Code, context: &Context) -> Vec<Record> {
     if let Some(waiting) = state.waiting.as_ref().filter(|w| w.claim == request_id) {
-        // Something else runs by the log, which the next session will tell
-        // about; then the claim is made again.
-        let again = code == Code::AgentBusy;
-        return (!again).then_some(Record::Dropped { deployment: waiting.assignment.deployment });
+        let deployment = waiting.assignment.deployment;
+        return match code {
+            // Something else runs by the log, which the next session will tell
+            // about; then the claim is made again.
+            Code::AgentBusy => Vec::new(),
+            _ => vec![Record::Dropped { deployment }],
+        };
     }
-    answered(state, request_id)
+    let report = state.reports.iter().find(|report| report.request_id == request_id);
+    let mut records: Vec<Record> = answered(state, request_id).into_iter().collect();
+    // By the log it runs on, and would for ever. What is true of the machine
+    // cannot be told any more, and that is told.
+    let stuck = report.filter(|report| code == Code::ReportOutOfOrder && is_own_end(report));
+    records.extend(
+        stuck.map(|report| Record::Lost { report: lost_report(report.deployment, context) }),
+    );
+    records
+}
+
+/// Returns whether a report ends a deployment that this agent knows.
+const fn is_own_end(outgoing: &Outgoing) -> bool {
+    match &outgoing.report {
+        Report::Failed { reason, .. } => !matches!(reason, FailureReason::StateLost),
+        report => report.is_end(),
+    }
 }
 
 fn done(state: &State, outcome: Outcome, context: &Context) -> Option<Record> {

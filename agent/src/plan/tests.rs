@@ -373,6 +373,26 @@ fn each_failure_is_reported_with_what_is_true() {
 }
 
 #[test]
+fn an_end_that_the_log_does_not_take_is_reported_as_lost_once() {
+    let mut agent = Agent::running();
+    agent.hears(Input::Done(Outcome::FetchFailed { error: String::new() }));
+    let conclusion = Conclusion::Failed {
+        reason: FailureReason::FetchFailed,
+        outcome: FailureOutcome::Unchanged,
+        error: String::new(),
+    };
+    agent.hears(Input::Done(Outcome::Concluded { conclusion, output: output() }));
+    let code = Code::ReportOutOfOrder;
+    let request_id = agent.state.reports[0].request_id;
+    assert_eq!(agent.hears(Input::Refused { request_id, code }), ["answered", "lost"]);
+    assert_eq!(agent.state.run, None);
+    let request_id = agent.state.reports[0].request_id;
+    assert_eq!(agent.hears(Input::Refused { request_id, code }), ["answered"]);
+    // And where the log still says so in a later session, again.
+    assert_eq!(agent.welcomed(None, Some(1)), ["lost"]);
+}
+
+#[test]
 fn an_outcome_out_of_step_notes_nothing() {
     let mut agent = Agent::running();
     assert!(agent.hears(Input::Done(remembered())).is_empty());
