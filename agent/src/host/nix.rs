@@ -109,7 +109,7 @@ impl NixHost {
             return Ok(None);
         };
         output.refresh()?;
-        output.line(&format!("fetched {closure_paths} paths, {closure_bytes} bytes"))?;
+        output.line(&format!("closure: {closure_bytes} bytes in {closure_paths} store paths"))?;
         Ok(Some(Outcome::Fetched { closure_bytes, closure_paths }))
     }
 
