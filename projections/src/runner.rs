@@ -86,9 +86,13 @@ impl<P: Projection> Live<P> {
         self.shown.borrow().snapshot.clone()
     }
 
-    /// Returns why the projection stopped for good, if it did.
-    pub fn halted(&self) -> Option<Halt> {
-        self.shown.borrow().halted.clone()
+    /// Returns why the projection follows the log no longer, if it does not.
+    pub fn fault(&self) -> Option<WaitError> {
+        if let Some(halt) = &self.shown.borrow().halted {
+            return Some(WaitError::Halted(halt.clone()));
+        }
+        // Without its sender nothing will ever be shown again.
+        self.shown.has_changed().is_err().then_some(WaitError::Stopped)
     }
 
     /// Waits until the log up to the position is shown, at most for so long.

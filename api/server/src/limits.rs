@@ -54,8 +54,11 @@ pub(crate) const DEPLOYMENTS_DEFAULT: usize = 50;
 /// Streams that are read from the log at once, so that history never starves
 /// the present of the database's readers.
 pub(crate) const HISTORIES_AT_ONCE: usize = 8;
-/// Activations whose parts are remembered, for those who follow them.
-pub(crate) const ACTIVATIONS_REMEMBERED: usize = 64;
+/// Parts of activations that are remembered for those who follow them: two of
+/// the largest, 200 bytes for each part.
+pub(crate) const PARTS_REMEMBERED_MAX: usize = 2 * ledger_core::limits::ACTIVATION_AGENTS_MAX;
+/// Activations that are remembered, however small.
+pub(crate) const ACTIVATIONS_REMEMBERED_MAX: usize = 256;
 
 /// Refusals of one address within [`REFUSALS_WINDOW`] that cost nothing yet: a
 /// fleet behind one address whose token expired should still read why.

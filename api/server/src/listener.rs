@@ -37,12 +37,21 @@ impl Listener {
         tls: Option<RustlsConfig>,
         router: Router,
     ) -> io::Result<Self> {
+        Self::start_bounded(address, tls, router, limits::CONNECTIONS_MAX).await
+    }
+
+    async fn start_bounded(
+        address: SocketAddr,
+        tls: Option<RustlsConfig>,
+        router: Router,
+        connections_max: usize,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let handle = Handle::new();
         let server = Server::from_listener(listener).handle(handle.clone());
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let permits = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
+        let permits = Arc::new(Semaphore::new(connections_max));
         let (sender, ended) = watch::channel(None);
         match tls {
             None => {
@@ -189,5 +198,76 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::timeout;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+
+    async fn listener(connections_max: usize) -> Listener {
+        let router = Router::new().route("/", get(|| async { "hello" }));
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        Listener::start_bounded(address, None, router, connections_max).await.expect("listening")
+    }
+
+    async fn connect(listener: &Listener) -> TcpStream {
+        TcpStream::connect(listener.address).await.expect("connected")
+    }
+
+    /// Returns what the server says until it closes the connection.
+    async fn read_out(socket: &mut TcpStream) -> String {
+        let mut bytes = Vec::new();
+        // A reset is an end, too.
+        let _ = socket.read_to_end(&mut bytes).await;
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The clock stands still but for timers: whatever ends here, a timer ended.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_does_not_speak_or_speaks_too_slowly_is_cut_off() {
+        let listener = listener(10).await;
+        for start in [&b""[..], b"GET / HT", b"GET / HTTP/1.1\r\nhost: x\r\n"] {
+            let mut socket = connect(&listener).await;
+            socket.write_all(start).await.expect("sent");
+            let said = timeout(Duration::from_secs(60), read_out(&mut socket)).await;
+            let said = said.unwrap_or_else(|_| panic!("{start:?} was let wait"));
+            assert!(!said.contains("200 OK"), "{said}");
+        }
+        listener.stop().await;
+    }
+
+    #[tokio::test]
+    async fn one_connection_too_many_is_turned_away_until_another_ends() {
+        let listener = listener(2).await;
+        let mut held = [connect(&listener).await, connect(&listener).await];
+        for socket in &mut held {
+            socket.write_all(REQUEST).await.expect("sent");
+            let mut answer = [0; 12];
+            socket.read_exact(&mut answer).await.expect("answered");
+            assert_eq!(&answer, b"HTTP/1.1 200");
+        }
+        let mut refused = connect(&listener).await;
+        assert_eq!(read_out(&mut refused).await, "");
+        drop(held);
+        let served = async {
+            loop {
+                let mut socket = connect(&listener).await;
+                let _ = socket.write_all(REQUEST).await;
+                let mut answer = [0; 12];
+                if socket.read_exact(&mut answer).await.is_ok() {
+                    return answer;
+                }
+            }
+        };
+        let answer = timeout(Duration::from_secs(20), served).await;
+        assert_eq!(&answer.expect("in time"), b"HTTP/1.1 200");
+        listener.stop().await;
     }
 }

@@ -73,7 +73,14 @@ pub async fn start(config: Config, log: Log, clock: Arc<dyn Clock>) -> Result<Ru
         Some(files) => Some(Certificate::load(files.clone()).map_err(StartError::Tls)?),
         None => None,
     };
-    let Booted { server, runner, admin_token } = boot(&config, log, clock).await?;
+    let booted = match boot(&config, log.clone(), clock).await {
+        Ok(booted) => booted,
+        Err(error) => {
+            log.close().await;
+            return Err(error);
+        }
+    };
+    let Booted { server, runner, admin_token } = booted;
     let address = config.listen;
     let listening =
         Listener::start(address, tls.as_ref().map(|tls| tls.config()), router(&server)).await;

@@ -101,8 +101,8 @@ impl Server {
         if self.stopping.is_cancelled() {
             return Some("the server is stopping".to_owned());
         }
-        if let Some(halt) = self.live.halted() {
-            return Some(crate::problem::chain(&halt));
+        if let Some(fault) = self.live.fault() {
+            return Some(crate::problem::chain(&fault));
         }
         match self.log.readiness() {
             Readiness::Ready => None,

@@ -59,7 +59,9 @@ async fn a_write_is_shown_and_then_handed_on() {
         assert_eq!(next, Some(Position(n)));
     }
     let live = runner.live().clone();
+    assert!(live.fault().is_none());
     runner.stop().await;
+    assert!(live.fault().is_some());
     assert!(live.wait_for(Position(1_000), DEADLINE).await.is_err());
     log.close().await;
 }

@@ -46,14 +46,16 @@ pub(crate) async fn activate(
 ) -> Result<Json<ActivateAnswer>, Refusal> {
     let snapshot = server.image();
     let workspace = caller.workspace(&snapshot.state, query.workspace)?;
-    let given = caller.given(Some(&workspace), &request);
     let (id, dry_run) = (request.id, request.dry_run);
     // The largest spec takes a second to read: other requests go on meanwhile.
+    let (of, by) = (workspace.clone(), caller.clone());
     let read = tokio::task::spawn_blocking(move || {
+        let given = by.given(Some(&of), &request);
         let spec = Spec::parse(&request.spec)?.only(&request.agents)?;
-        Ok::<_, SpecError>((spec, request))
+        Ok::<_, SpecError>((given, spec, request))
     });
-    let (spec, request) = read.await.map_err(|_| Refusal::internal())?.map_err(refuse_spec)?;
+    let read = read.await.map_err(|_| Refusal::internal())?;
+    let (given, spec, request) = read.map_err(refuse_spec)?;
     caller.must_cover(spec.agents.keys())?;
     let activation = plan(&caller, &snapshot.state, &workspace, spec, request);
     if dry_run {
@@ -206,10 +208,17 @@ impl Remembered {
 
     fn put(&self, fresh: &Arc<Parts>) {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        if parts.len() >= limits::ACTIVATIONS_REMEMBERED {
-            parts.pop_front();
+        if parts.iter().any(|known| known.activation == fresh.activation) {
+            return;
         }
         parts.push_back(fresh.clone());
+        let mut held: usize = parts.iter().map(|parts| parts.agents.len()).sum();
+        while held > limits::PARTS_REMEMBERED_MAX
+            || parts.len() > limits::ACTIVATIONS_REMEMBERED_MAX
+        {
+            let Some(oldest) = parts.pop_front() else { return };
+            held -= oldest.agents.len();
+        }
     }
 }
 

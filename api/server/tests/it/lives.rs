@@ -1,13 +1,13 @@
 //! Liveness, starts and stops.
 
 use crate::client::Agent;
-use crate::node::{DEADLINE, Node, config, events};
+use crate::node::{DEADLINE, Node, config, events, wait_for};
 use api_server::{StartError, start};
 use api_wire::agent::GoodbyeReason;
 use futures_util::StreamExt;
 use ledger_core::event::DisconnectReason;
-use ledger_core::{Event, Position};
-use ledger_store::{Log, SystemClock};
+use ledger_core::{Event, Position, Timestamp};
+use ledger_store::{Clock, Log, SystemClock};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,4 +136,32 @@ async fn an_address_in_use_is_an_error_and_leaves_no_running_node() {
     assert!(matches!(events(&log).await.last(), Some(Event::NodeStopped(_))));
     log.close().await;
     node.stop().await;
+}
+
+/// A machine whose clock is set back by as many hours.
+struct SetBack(i64);
+
+impl Clock for SetBack {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus_micros(-self.0 * 3_600_000_000)
+    }
+    fn uptime(&self) -> Duration {
+        SystemClock.uptime()
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_needs_an_operators_word() {
+    let folder = Node::new().await.stop().await;
+    let clock: Arc<dyn Clock> = Arc::new(SetBack(3));
+    let mut config = config(folder.path(), FAST);
+    let log = Log::open_sqlite(folder.path(), clock.clone()).await.expect("a log");
+    let started = start(config.clone(), log, clock.clone()).await;
+    let Err(StartError::Record(error)) = started else { panic!("it started") };
+    assert!(error.to_string().contains("clock"), "{error}");
+    config.confirm_clock = true;
+    let log = Log::open_sqlite(folder.path(), clock.clone()).await.expect("a log");
+    let running = start(config, log.clone(), clock).await.expect("started");
+    wait_for(&log, |event| matches!(event, Event::ClockConfirmed(_))).await;
+    running.stop().await;
 }
