@@ -36,7 +36,9 @@ async fn exchange(
     open: &mut Open,
     wire: &mut Wire,
 ) -> Result<std::convert::Infallible, Ending> {
-    wire.say(&welcome(open, wire.ping_interval())).await?;
+    let welcome = welcome(open, wire.ping_interval());
+    Box::pin(async { wire.say(&welcome).await }).await?;
+    drop(welcome);
     let mut pings = tokio::time::interval(wire.ping_interval());
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick comes at once.
@@ -56,28 +58,30 @@ async fn exchange(
             }
             records = open.feed.next() => {
                 let records = records.map_err(|error| Ending::Unavailable(error.to_string()))?;
-                tell(wire, &records).await?;
+                Box::pin(tell(wire, &records)).await?;
             }
             message = wire.hear() => {
-                answer(server, &open.identity, wire, message?).await?;
+                Box::pin(answer(server, &open.identity, wire, message?)).await?;
                 wire.was_busy();
             }
         }
     }
 }
 
-fn welcome(open: &Open, ping_interval: Duration) -> FromServer {
-    let pending = open.agent.pending.as_ref().map(|pending| Pending {
+fn welcome(open: &mut Open, ping_interval: Duration) -> FromServer {
+    // Of no use afterwards: it changes with every event.
+    let agent = std::mem::take(&mut open.agent);
+    let pending = agent.pending.map(|pending| Pending {
         deployment: pending.id,
         index: pending.index,
         activation: pending.activation,
-        store_path: pending.store_path.clone(),
+        store_path: pending.store_path,
     });
     FromServer::Welcome {
         session: open.identity.session,
         head: open.head,
         pending,
-        running: open.agent.running.as_ref().map(|running| running.deployment.id),
+        running: agent.running.map(|running| running.deployment.id),
         ping_interval_ms: u64::try_from(ping_interval.as_millis()).unwrap_or(u64::MAX),
     }
 }

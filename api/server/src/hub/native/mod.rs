@@ -5,7 +5,7 @@ mod handshake;
 mod wire;
 
 use crate::auth::Caller;
-use crate::hub::session::{self, Ending};
+use crate::hub::session::{self, Ending, Open};
 use crate::limits;
 use crate::problem::Refusal;
 use crate::server::Server;
@@ -41,17 +41,11 @@ pub(crate) async fn open_socket(
 
 async fn serve(server: Server, caller: Caller, socket: WebSocket) {
     let mut wire = Wire::new(socket, server.ping_interval);
-    let introduced = tokio::select! {
-        introduced = handshake::introduce(&server, &caller, &mut wire) => introduced,
-        () = server.stopping.cancelled() => Err(Ending::Stopping),
-    };
-    let opened = match introduced {
-        Ok(introduction) => session::open(&server, &caller, introduction).await,
-        Err(ending) => Err(ending),
-    };
-    let mut open = match opened {
+    // Boxed, as is all that lasts a moment: a session is mostly idle, and keeps
+    // only what it needs for that.
+    let mut open = match Box::pin(open(&server, &caller, &mut wire)).await {
         Ok(open) => open,
-        Err(ending) => return wire.goodbye(&ending).await,
+        Err(ending) => return Box::pin(wire.goodbye(&ending)).await,
     };
     let identity = open.identity.clone();
     // A defect in one session must leave neither the registry nor the log wrong.
@@ -61,5 +55,14 @@ async fn serve(server: Server, caller: Caller, socket: WebSocket) {
         Ending::Unavailable("the server made a mistake".to_owned())
     });
     // Neither waits for the other: the log may be slow, and so may the agent.
-    tokio::join!(session::close(&server, &identity, &ending), wire.goodbye(&ending));
+    let close = session::close(&server, &identity, &ending);
+    Box::pin(async { tokio::join!(close, wire.goodbye(&ending)) }).await;
+}
+
+async fn open(server: &Server, caller: &Caller, wire: &mut Wire) -> Result<Open, Ending> {
+    let introduction = tokio::select! {
+        introduced = handshake::introduce(server, caller, wire) => introduced?,
+        () = server.stopping.cancelled() => return Err(Ending::Stopping),
+    };
+    session::open(server, caller, introduction).await
 }
