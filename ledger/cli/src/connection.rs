@@ -13,6 +13,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Bytes of a token's file: a token has under 60 characters.
 const TOKEN_FILE_BYTES_MAX: u64 = 4096;
@@ -40,6 +41,9 @@ pub(crate) struct Connection {
         hide_env_values = true
     )]
     workspace: Option<WorkspaceName>,
+    /// How long a request is sent again when no answer comes; it counts once
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    retry_for: Duration,
     /// Refused, with the way to do it: every user of a machine can read its command lines.
     #[arg(long, global = true, hide = true, num_args = 0..=1)]
     token: Option<Option<String>>,
@@ -67,7 +71,9 @@ impl Connection {
             None => token_from_environment(url)?,
         };
         let endpoint = Endpoint::new(url, secret).map_err(|e| Failure::usage(e.to_string()))?;
-        let client = Client::new(endpoint, USER_AGENT)?.in_workspace(self.workspace.clone());
+        let client = Client::new(endpoint, USER_AGENT)?
+            .in_workspace(self.workspace.clone())
+            .with_patience(self.retry_for);
         let (said, address) = (AtomicBool::new(false), client.address().to_owned());
         Ok(client.on_retry(Arc::new(move |error, _| {
             if !said.swap(true, Ordering::Relaxed) {

@@ -112,8 +112,15 @@ fn greet(address: SocketAddr, encrypted: bool, data: &Path, admin_token: Option<
     note(format!("data in {}", data.display()));
     let Some(admin_token) = admin_token else { return };
     let file = admin_token.display();
+    let url = if encrypted {
+        format!("https://NAME-IN-THE-CERTIFICATE:{}", address.port())
+    } else if address.ip().is_unspecified() {
+        format!("http://127.0.0.1:{}", address.port())
+    } else {
+        format!("http://{address}")
+    };
     note(format!(
-        "the first admin token is in {file}; it is good for 30 days\nnext, in another terminal:\n  export LEDGER_URL={scheme}://{address}\n  ledger token create --kind agent --token-file {file} > agent-token\n  ledger agent NAME --token-file agent-token"
+        "the first admin token is in {file}; it is good for 30 days\nnext, in another terminal:\n  export LEDGER_URL={url}\n  ledger token create --kind agent --token-file {file} > agent-token\n  ledger agent NAME --token-file agent-token"
     ));
 }
 

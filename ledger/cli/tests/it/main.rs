@@ -1,0 +1,8 @@
+//! The binary `ledger` as its users meet it: what it prints, and how it ends.
+
+mod activate;
+mod help;
+mod serve;
+mod support;
+mod usage;
+mod verbs;
