@@ -25,8 +25,15 @@ pub(crate) const USER_AGENT: &str = concat!("ledger/", env!("CARGO_PKG_VERSION")
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
-    /// The server, like https://ledger.example.com or http://127.0.0.1:7070
-    #[arg(long, global = true, value_name = "URL", env = "LEDGER_URL", hide_env_values = true)]
+    /// The server's address.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "LEDGER_URL",
+        hide_env_values = true,
+        help = "The server, like https://ledger.example.com or http://127.0.0.1:7070"
+    )]
     url: Option<String>,
     /// Read the token from this file instead of the variable LEDGER_TOKEN
     #[arg(long, global = true, value_name = "FILE")]
