@@ -8,6 +8,7 @@ mod command_line;
 mod crashes;
 mod durability;
 mod failures;
+mod fleet;
 mod identity;
 mod kinds;
 mod network;
