@@ -2,6 +2,7 @@
 //! it ended.
 
 use crate::host::profile;
+use crate::limits::{LOCK_PATIENCE, LOCK_POLL};
 use crate::supervisor::{sync_folder, write_synced};
 use data_encoding::BASE64;
 use ed25519_dalek::SigningKey;
@@ -13,6 +14,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Why the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -98,10 +100,16 @@ impl Folder {
             .mode(0o600)
             .open(&lock)
             .map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(FolderError::InUse { path }),
-            Err(TryLockError::Error(source)) => return Err(io(source)),
+        let began = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_PATIENCE => {
+                    std::thread::sleep(LOCK_POLL);
+                }
+                Err(TryLockError::WouldBlock) => return Err(FolderError::InUse { path }),
+                Err(TryLockError::Error(source)) => return Err(io(source)),
+            }
         }
         Ok(Self { path, _lock: Arc::new(file) })
     }

@@ -37,6 +37,11 @@ pub const JOURNAL_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub const JOURNAL_READ_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Bytes of a file with a token or a status.
 pub const SMALL_FILE_BYTES_MAX: u64 = 64 * 1024;
+/// How long a state folder is waited for: an agent that was killed while it
+/// started a program leaves its lock to that program's first moments.
+pub const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is tried meanwhile.
+pub const LOCK_POLL: Duration = Duration::from_millis(20);
 /// Until the server's next word in the opening of a session.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(15);
 /// Signs of life missed before a connection is given up, as the protocol says.
