@@ -9,9 +9,9 @@ use crate::limits::OUTPUT_POLL;
 use crate::link::{Opened, Refusal};
 use crate::output;
 use crate::plan::{self, Action, Conclusion, Context, Flight, Input, Outcome, Step};
+use crate::told;
 use api_wire::agent::{FromAgent, FromServer};
 use data_encoding::BASE64;
-use ledger_core::agent::Report;
 use ledger_core::event::FailureOutcome;
 use ledger_core::ids::{DeploymentId, RequestId, Version};
 use ledger_core::time::Timestamp;
@@ -261,7 +261,7 @@ impl<H: Host> Driver<H> {
     fn note(&mut self, input: Input<'_>) -> Result<(), DriverError> {
         let context = Context { now: now(), claim: fresh_id(), request: fresh_id() };
         for record in plan::decide(self.journal.state(), input, &context) {
-            tell(&record);
+            told::tell(&record);
             let before = self.journal.state().run.is_some();
             self.journal.append(record).map_err(DriverError::Journal)?;
             if before && self.journal.state().run.is_none() {
@@ -373,42 +373,6 @@ impl<H: Host> Driver<H> {
     fn tidy(&self) {
         let keep = self.journal.state().run.as_ref().map(|run| run.assignment.deployment);
         self.host.tidy(keep);
-    }
-}
-
-/// Says the events of a deployment, one line each.
-fn tell(record: &Record) {
-    match record {
-        Record::Admitted { assignment, .. } => {
-            tracing::info!(
-                deployment.id = %assignment.deployment,
-                "deployment {assignment} of {} waits", assignment.store_path
-            );
-        }
-        Record::Dropped { deployment } => {
-            tracing::info!(deployment.id = %deployment, "deployment {deployment} is no longer wanted");
-        }
-        Record::Started { deployment } => {
-            tracing::info!(deployment.id = %deployment, "deployment {deployment} started");
-        }
-        Record::Ended { report } => match &report.report {
-            Report::Failed { reason, error, .. } => {
-                let first = error.lines().next_back().unwrap_or_default();
-                tracing::warn!(
-                    deployment.id = %report.deployment,
-                    "deployment {} failed ({reason}): {first}", report.deployment
-                );
-            }
-            _ => tracing::info!(
-                deployment.id = %report.deployment,
-                "deployment {} succeeded", report.deployment
-            ),
-        },
-        Record::Lost { report } => tracing::warn!(
-            deployment.id = %report.deployment,
-            "deployment {} runs by the log and is not known here; it is reported as lost", report.deployment
-        ),
-        _ => {}
     }
 }
 

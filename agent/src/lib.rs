@@ -17,3 +17,4 @@ pub mod link;
 pub mod output;
 pub mod plan;
 pub mod supervisor;
+mod told;

@@ -131,3 +131,22 @@ fn big() -> Record {
         report: None,
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_in_the_journal_make_the_agent_panic(bytes: Vec<u8>, cut in 0..400_usize, at in 0..400_usize) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal");
+        drop(begun(folder.path()));
+        let mut whole = fs::read(&path).expect("a journal");
+        let (at, cut) = (at.min(whole.len()), cut.min(whole.len()));
+        whole.splice(at.min(cut)..at.max(cut), bytes);
+        fs::write(&path, whole).expect("written");
+        // Read or refused, and if it is read, it can be read again.
+        if let Ok(journal) = reopen(folder.path()) {
+            let state = journal.state().clone();
+            let again = reopen(folder.path()).expect("it opens again");
+            proptest::prop_assert_eq!(again.state(), &state);
+        }
+    }
+}

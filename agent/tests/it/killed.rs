@@ -211,15 +211,19 @@ fn lose_last_line(state: &Path) {
 }
 
 /// Kills an agent at each line of its journal in turn, and returns at how many.
-async fn killed_at_each_line(lose: bool) -> usize {
-    let nix = Nix::new();
-    let path = closure(&nix, "echo activated");
+async fn killed_at_each_line(
+    nix: &Nix,
+    path: &StorePath,
+    lose: bool,
+    story: &[&str],
+    begun: usize,
+) -> usize {
     for n in 1.. {
         let server = Server::start().await;
-        let state = nix.path(&format!("state-{n}"));
+        let state = nix.path(&format!("state-{begun}-{n}"));
         let _ = std::fs::remove_file(nix.path("calls"));
-        let deployment = server.with(|world| world.request(&path));
-        let mut doomed = start_doomed(&nix, &server, &state, n);
+        let deployment = server.with(|world| world.request(path));
+        let mut doomed = start_doomed(nix, &server, &state, n);
         let is_killed = tokio::select! {
             status = doomed.wait() => {
                 assert_eq!(status.expect("a status").signal(), Some(9), "it ended by itself");
@@ -242,8 +246,8 @@ async fn killed_at_each_line(lose: bool) -> usize {
         server.until(&format!("it ends, killed at line {n}"), |w| w.ended(deployment)).await;
         // It may have ended before the kill; then there was nothing left to do.
         server.until("another session", |world| world.sessions == 2).await;
-        server.with(|world| assert_eq!(world.story(deployment), GOOD, "killed at line {n}"));
-        assert_eq!(calls(&nix).len(), 1, "killed at line {n}");
+        server.with(|world| assert_eq!(world.story(deployment), story, "killed at line {n}"));
+        assert_eq!(calls(nix).len(), begun, "killed at line {n}");
         stop(child).await;
     }
     unreachable!("the loop ends by returning")
@@ -251,12 +255,29 @@ async fn killed_at_each_line(lose: bool) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_line_of_the_journal_it_goes_on_from_there() {
-    let lines = killed_at_each_line(false).await;
+    let nix = Nix::new();
+    let path = closure(&nix, "echo activated");
+    let lines = killed_at_each_line(&nix, &path, false, &GOOD, 1).await;
     assert!(lines >= 8, "only {lines} lines were written");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_before_any_line_of_the_journal_is_on_disk_it_goes_on_from_the_line_before() {
-    let lines = killed_at_each_line(true).await;
+    let nix = Nix::new();
+    let path = closure(&nix, "echo activated");
+    let lines = killed_at_each_line(&nix, &path, true, &GOOD, 1).await;
     assert!(lines >= 8, "only {lines} lines were written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_line_of_a_failing_deployment_it_reports_the_failure_once() {
+    let nix = Nix::new();
+    let path = closure(&nix, "echo no; exit 3");
+    let bad = ["DeploymentStarted", "ClosureFetched", "ActivationFailed", "DeploymentFailed"];
+    let lines = killed_at_each_line(&nix, &path, false, &bad, 1).await;
+    assert!(lines >= 8, "only {lines} lines were written");
+    let nowhere = StorePath::new("/nix/store/0c5b8vw40dy178xlpddw65q9gf1h2186-nowhere");
+    let bad = ["DeploymentStarted", "DeploymentFailed"];
+    let lines = killed_at_each_line(&nix, &nowhere.expect("a path"), true, &bad, 0).await;
+    assert!(lines >= 5, "only {lines} lines were written");
 }
