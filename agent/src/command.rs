@@ -39,7 +39,7 @@ pub struct Args {
     /// A key to trust, like cache.example.com-1:…, in place of the machine's own; may be repeated
     #[arg(long = "trusted-public-key", value_name = "KEY", value_parser = a_nix_key)]
     pub trusted_public_keys: Vec<String>,
-    /// The server, like https://ledger.example.com
+    /// The server's address, which begins with https://, or with http:// on this machine
     #[arg(long, value_name = "URL", env = "LEDGER_URL", help_heading = "Connection")]
     pub url: String,
     /// A file with the token, in place of LEDGER_TOKEN
