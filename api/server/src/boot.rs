@@ -80,7 +80,7 @@ pub(crate) async fn boot(
     let server = Server::new(Shared {
         node,
         version: config.version.clone(),
-        ping_interval: config.ping_interval,
+        ping_interval: config.ping_interval.max(limits::PING_INTERVAL_MIN),
         clock,
         log,
         live,

@@ -6,6 +6,8 @@ use std::time::Duration;
 /// How often a connection is pinged unless told otherwise: under the minute after
 /// which common proxies and NATs forget an idle connection.
 pub const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// The shortest ping interval: below it, pings would be all that a server does.
+pub(crate) const PING_INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// How many ping intervals without a sign of life end a session.
 pub const PINGS_MISSED_MAX: u32 = 3;
 /// For the whole head of a request: a slow client cannot hold a connection open.
