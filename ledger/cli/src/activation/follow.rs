@@ -25,6 +25,9 @@ const REMINDER: Duration = Duration::from_secs(30);
 /// slow server, short enough to wait for what was lost.
 const HELD_WAIT_SECONDS: u64 = 1;
 
+/// An answer with nothing in it that comes sooner than this was not waited for.
+const EMPTY_TOO_SOON: Duration = Duration::from_millis(500);
+
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, RequestError>> + Send>>;
 
 /// Where to follow from, and until when.
@@ -44,7 +47,7 @@ struct Polls {
 }
 
 impl Polls {
-    fn log(&self) -> Answer<LogPage> {
+    fn log(&self, pause: Duration) -> Answer<LogPage> {
         let query = LogQuery {
             activation: Some(self.activation),
             from: Some(self.log_from),
@@ -52,10 +55,13 @@ impl Polls {
             ..LogQuery::default()
         };
         let client = self.client.clone();
-        Box::pin(async move { client.log(&query).await })
+        Box::pin(async move {
+            tokio::time::sleep(pause).await;
+            client.log(&query).await
+        })
     }
 
-    fn output(&self, held: bool) -> Answer<OutputPage> {
+    fn output(&self, held: bool, pause: Duration) -> Answer<OutputPage> {
         let query = OutputQuery {
             activation: Some(self.activation),
             after: Some(self.output_after),
@@ -63,7 +69,10 @@ impl Polls {
             ..OutputQuery::default()
         };
         let client = self.client.clone();
-        Box::pin(async move { client.output(&query).await })
+        Box::pin(async move {
+            tokio::time::sleep(pause).await;
+            client.output(&query).await
+        })
     }
 }
 
@@ -82,8 +91,9 @@ impl Follow {
             log_from: self.from,
             output_after: 0,
         };
-        let mut log = polls.log();
-        let mut output = polls.output(false);
+        let mut log = polls.log(Duration::ZERO);
+        let mut output = polls.output(false, Duration::ZERO);
+        let (mut log_begun, mut output_begun) = (Instant::now(), Instant::now());
         // Whether the output was asked for while an end waited for it.
         let mut asked = (progress.mark(), false);
         let mut reminder = interval_at(Instant::now() + REMINDER, REMINDER);
@@ -100,12 +110,14 @@ impl Follow {
                     for event in &page.events {
                         view.show(&progress.event(event))?;
                     }
+                    let empty = page.events.is_empty();
                     polls.log_from = page.next.max(polls.log_from);
-                    log = polls.log();
+                    log = polls.log(pause_after(empty, log_begun));
+                    log_begun = Instant::now();
                     if progress.holds() && !asked.1 {
                         // The long wait for output was begun in ignorance.
                         asked = (progress.mark(), true);
-                        output = polls.output(true);
+                        output = polls.output(true, Duration::ZERO);
                     }
                 }
                 page = &mut output => {
@@ -114,7 +126,8 @@ impl Follow {
                     view.show(&take_output(progress, &page, asked.0))?;
                     polls.output_after = page.next.max(polls.output_after);
                     asked = (progress.mark(), progress.holds());
-                    output = polls.output(asked.1);
+                    output = polls.output(asked.1, pause_after(page.chunks.is_empty(), output_begun));
+                    output_begun = Instant::now();
                 }
                 _ = reminder.tick(), if refreshed.is_none() => {
                     let (client, id) = (self.client.clone().with_patience(Duration::ZERO), self.activation);
@@ -159,6 +172,12 @@ impl Follow {
             note(format!("{} answers again", self.client.address()));
         }
     }
+}
+
+/// A server that stops answers at once and with nothing: then it is left alone
+/// for a moment, and no stop becomes a storm.
+fn pause_after(empty: bool, begun: Instant) -> Duration {
+    if empty && begun.elapsed() < EMPTY_TOO_SOON { EMPTY_TOO_SOON } else { Duration::ZERO }
 }
 
 /// Takes in a page of output that was asked for after the mark.

@@ -6,6 +6,7 @@ use crate::terminal::{Format, dash, note, print_json, print_table, seconds, took
 use api_wire::http::{Deployment, DeploymentList, DeploymentsQuery};
 use clap::Args;
 use ledger_core::names::AgentName;
+use std::num::NonZeroUsize;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,8 +21,8 @@ pub(crate) struct Deployments {
     #[arg(long, value_name = "NAME")]
     agent: Option<AgentName>,
     /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    limit: usize,
+    #[arg(long, value_name = "N", default_value = "50")]
+    limit: NonZeroUsize,
     /// For people, or as JSON for programs
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     format: Format,
@@ -34,8 +35,9 @@ impl Deployments {
         let client = self.connection.client()?;
         let mut list = DeploymentList { deployments: Vec::new(), next: None };
         let mut query = DeploymentsQuery { agent: self.agent, ..DeploymentsQuery::default() };
-        while list.deployments.len() < self.limit {
-            query.limit = Some(self.limit - list.deployments.len());
+        let limit = self.limit.get();
+        while list.deployments.len() < limit {
+            query.limit = Some(limit - list.deployments.len());
             let page = client.deployments(&query).await?;
             list.deployments.extend(page.deployments);
             list.next = page.next;

@@ -28,6 +28,11 @@ const PAGE_EVENTS: usize = 1000;
 /// How long `--follow` goes on asking a server that does not answer.
 const FOLLOW_PATIENCE: Duration = Duration::from_secs(3600);
 
+/// The pause after an answer that brought nothing new.
+const STUCK_PAUSE: Duration = Duration::from_millis(250);
+/// So many of them in a row are a defect: what is asked for is there.
+const STUCK_MAX: u32 = 20;
+
 /// Print the events of the log, the oldest first
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -103,6 +108,7 @@ impl Pager {
     async fn run(mut self) -> Result<(), Failure> {
         // The log as it is now; what is appended meanwhile is for --follow.
         let mut until = None;
+        let mut stuck = 0;
         while self.left > 0 {
             self.query.limit = Some(self.left.min(PAGE_EVENTS));
             let page = self.client.log(&self.query).await?;
@@ -116,9 +122,16 @@ impl Pager {
             if caught_up && !self.follow {
                 return Ok(());
             }
-            if !caught_up && self.query.from >= Some(page.next) {
-                return Err(Failure::failed("the server does not move on in its log")
-                    .hint("this is a defect of the server; its own log may say more"));
+            if self.query.from < Some(page.next) {
+                stuck = 0;
+            } else {
+                // A server that stops answers at once, and with nothing.
+                stuck += 1;
+                if stuck > STUCK_MAX && !self.follow {
+                    return Err(Failure::failed("the server does not move on in its log")
+                        .hint("this is a defect of the server; its own log may say more"));
+                }
+                tokio::time::sleep(STUCK_PAUSE).await;
             }
             self.query.from = Some(page.next);
             self.query.wait = caught_up.then_some(WAIT_SECONDS_MAX);

@@ -123,7 +123,12 @@ impl Create {
             description: self.description,
         };
         let issued = client.issue_token(&body).await?;
-        print(secret.reveal())?;
+        let printed = print(secret.reveal());
+        printed.map_err(|e| {
+            let id = issued.id;
+            Failure::failed(format!("the token is made, but could not be printed: {e}"))
+                .hint(format!("nobody knows its text; `ledger token revoke {id}` takes it back"))
+        })?;
         let reaches = match (reach, connection.workspace()) {
             (Reach::Ledger, _) => "the whole ledger".to_owned(),
             (Reach::Workspace, Some(workspace)) => format!("the workspace {workspace}"),

@@ -215,3 +215,15 @@ async fn a_server_that_dies_meanwhile_is_followed_again_and_nothing_is_told_twic
     let log = world.server.admin(&["log", "--type", "ActivationRequested"]);
     assert_eq!(log.stdout.lines().count(), 1, "{log:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_goes_away_does_not_change_how_it_ends() {
+    let world = World::new(&["web-1"]);
+    let mut agent = world.connect("web-1").await;
+    let mut activation = world.activate(&[]);
+    drop(activation.0.stdout.take());
+    agent.play(Script::Fail("error: no such path\n", FailureOutcome::Unchanged)).await;
+    let run = activation.end().await;
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stderr.contains("web-1#1 failed") && !run.stderr.contains("Error:"), "{run:?}");
+}

@@ -110,6 +110,21 @@ fn a_reader_that_goes_away_is_no_error() {
     assert_eq!((status.code(), &*stderr), (Some(0), ""));
 }
 
+#[test]
+fn a_token_that_nobody_reads_is_an_error() {
+    let server = Server::start();
+    let args = ["token", "create", "--kind", "read"];
+    let mut command = server.with_token(&server.admin_token(), &args);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let ended: Run = command.stdout(writer).stderr(Stdio::piped()).output().expect("runs").into();
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(
+        ended.stderr.contains("ledger token revoke") && !ended.stderr.contains("ldg_"),
+        "{ended:?}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn agents_are_listed_rekeyed_and_retired() {
     let server = Server::start();
