@@ -43,7 +43,9 @@ struct Polls {
     client: Client,
     activation: ActivationId,
     log_from: Position,
+    log_begun: Instant,
     output_after: u64,
+    output_begun: Instant,
 }
 
 impl Polls {
@@ -59,6 +61,22 @@ impl Polls {
             tokio::time::sleep(pause).await;
             client.log(&query).await
         })
+    }
+
+    /// Asks on where the page ends.
+    fn log_after(&mut self, page: &LogPage) -> Answer<LogPage> {
+        self.log_from = page.next.max(self.log_from);
+        let pause = pause_after(page.events.is_empty(), self.log_begun);
+        self.log_begun = Instant::now();
+        self.log(pause)
+    }
+
+    /// The same for output.
+    fn output_after(&mut self, page: &OutputPage, held: bool) -> Answer<OutputPage> {
+        self.output_after = page.next.max(self.output_after);
+        let pause = pause_after(page.chunks.is_empty(), self.output_begun);
+        self.output_begun = Instant::now();
+        self.output(held, pause)
     }
 
     fn output(&self, held: bool, pause: Duration) -> Answer<OutputPage> {
@@ -89,11 +107,12 @@ impl Follow {
             client: self.patient_client(broken.clone()),
             activation: self.activation,
             log_from: self.from,
+            log_begun: Instant::now(),
             output_after: 0,
+            output_begun: Instant::now(),
         };
         let mut log = polls.log(Duration::ZERO);
         let mut output = polls.output(false, Duration::ZERO);
-        let (mut log_begun, mut output_begun) = (Instant::now(), Instant::now());
         // Whether the output was asked for while an end waited for it.
         let mut asked = (progress.mark(), false);
         let mut reminder = interval_at(Instant::now() + REMINDER, REMINDER);
@@ -110,10 +129,7 @@ impl Follow {
                     for event in &page.events {
                         view.show(&progress.event(event))?;
                     }
-                    let empty = page.events.is_empty();
-                    polls.log_from = page.next.max(polls.log_from);
-                    log = polls.log(pause_after(empty, log_begun));
-                    log_begun = Instant::now();
+                    log = polls.log_after(&page);
                     if progress.holds() && !asked.1 {
                         // The long wait for output was begun in ignorance.
                         asked = (progress.mark(), true);
@@ -124,10 +140,8 @@ impl Follow {
                     self.mended(&broken);
                     let page = page?;
                     view.show(&take_output(progress, &page, asked.0))?;
-                    polls.output_after = page.next.max(polls.output_after);
                     asked = (progress.mark(), progress.holds());
-                    output = polls.output(asked.1, pause_after(page.chunks.is_empty(), output_begun));
-                    output_begun = Instant::now();
+                    output = polls.output_after(&page, asked.1);
                 }
                 _ = reminder.tick(), if refreshed.is_none() => {
                     let (client, id) = (self.client.clone().with_patience(Duration::ZERO), self.activation);
