@@ -8,6 +8,7 @@ use crate::server::Server;
 use api_wire::agent::{FromAgent, FromServer, Pending, StreamEvent};
 use api_wire::problem::Code;
 use data_encoding::BASE64;
+use futures_util::FutureExt;
 use ledger_core::limits::MESSAGE_BYTES_MAX;
 use ledger_core::{Record, RequestId};
 use std::sync::Arc;
@@ -50,6 +51,13 @@ async fn exchange(
             _ = pings.tick() => {
                 if !caller.token.is_valid_at(server.clock.now()) {
                     return Err(Ending::TokenRefused("the token has expired".to_owned()));
+                }
+                // A busy server may have words unread, which are no silence.
+                if wire.is_silent()
+                    && let Some(message) = wire.hear().now_or_never()
+                {
+                    Box::pin(answer(server, &open.identity, wire, message?)).await?;
+                    wire.was_busy();
                 }
                 if wire.is_silent() {
                     return Err(Ending::Silent);
