@@ -131,7 +131,11 @@ async fn serve(
     }
     let is_over = matches!(opening, FromServer::Goodbye { .. });
     say(&mut socket, &opening).await?;
-    world.lock().expect("no panic").sessions += 1;
+    {
+        let mut world = world.lock().expect("no panic");
+        world.sessions += 1;
+        world.muted += usize::from(mute);
+    }
     changed.send_modify(|n| *n += 1);
     if is_over {
         return None;
@@ -153,7 +157,7 @@ fn welcome(world: &World) -> FromServer {
             store_path: pending.store_path.clone(),
         }),
         running: world.running.or(world.agent.running.as_ref().map(|r| r.deployment.id)),
-        ping_interval_ms: 200,
+        ping_interval_ms: 1_000,
     }
 }
 

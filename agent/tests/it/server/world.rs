@@ -45,6 +45,8 @@ pub struct World {
     pub leave_out: usize,
     /// Not a word after Welcome, no pong either.
     pub mute: bool,
+    /// How many sessions were treated so.
+    pub muted: usize,
 }
 
 pub fn name() -> AgentName {
