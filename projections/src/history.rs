@@ -178,7 +178,7 @@ impl History {
                 let deployment = self.end(record, event.deployment, End::Failed)?;
                 deployment.reason = Some(event.reason);
                 deployment.outcome = Some(event.outcome);
-                deployment.output = Some(event.output.clone());
+                deployment.output = event.output.clone();
                 deployment.failed_at = Some(record.position);
             }
             _ => {}

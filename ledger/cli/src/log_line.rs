@@ -147,8 +147,10 @@ fn telling_of_deployment(event: &Event) -> String {
             format!("{}, {} of output", e.deployment, bytes(e.output.bytes))
         }
         Event::DeploymentFailed(e) => {
-            let output = bytes(e.output.bytes);
-            format!("{}: {}, machine {}, {output} of output", e.deployment, e.reason, e.outcome)
+            let output = e.output.as_ref();
+            let output = output.map(|o| format!(", {} of output", bytes(o.bytes)));
+            let output = output.unwrap_or_default();
+            format!("{}: {}, machine {}{output}", e.deployment, e.reason, e.outcome)
         }
         _ => String::new(),
     }

@@ -355,7 +355,7 @@ impl Agent {
                 deployment: deployment.id,
                 reason: FailureReason::AgentRetired,
                 outcome,
-                output: OutputDigest { blake3: event::Digest::of(b""), bytes: 0 },
+                output: None,
             };
             events.push(NewEvent::new(stream.clone(), failed).correlated(deployment.activation));
         }
@@ -380,6 +380,7 @@ fn report_event(deployment: DeploymentId, report: Report) -> (Event, Option<Stri
             (event::DeploymentSucceeded { deployment, output }.into(), None)
         }
         Report::Failed { reason, outcome, output, error } => {
+            let output = Some(output);
             (event::DeploymentFailed { deployment, reason, outcome, output }.into(), Some(error))
         }
     }

@@ -230,8 +230,9 @@ events! {
         reason: FailureReason,
         /// What the machine runs now.
         outcome: FailureOutcome,
-        /// Its output lines, which stand in their own table.
-        output: OutputDigest,
+        /// Its output lines, which stand in their own table. None where nobody could
+        /// vouch for them: the agent was retired meanwhile.
+        output: Option<OutputDigest>,
     }
 
     // activation/<id>

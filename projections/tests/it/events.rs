@@ -102,7 +102,7 @@ fn of_agents() -> BoxedStrategy<Event> {
     });
     let failed = (deployment(), word(FailureReason::ALL), word(FailureOutcome::ALL), output())
         .prop_map(|(deployment, reason, outcome, output)| {
-            event::DeploymentFailed { deployment, reason, outcome, output }.into()
+            event::DeploymentFailed { deployment, reason, outcome, output: Some(output) }.into()
         });
     prop_oneof![
         1 => key.clone().prop_map(|public_key| event::AgentRegistered { public_key }.into()),

@@ -155,7 +155,8 @@ fn started(n: u128) -> Event {
 
 fn failed(n: u128) -> Event {
     let (reason, outcome) = (FailureReason::AgentRetired, FailureOutcome::Unchanged);
-    event::DeploymentFailed { deployment: id(n), reason, outcome, output: output() }.into()
+    let output = Some(output());
+    event::DeploymentFailed { deployment: id(n), reason, outcome, output }.into()
 }
 
 fn remembered() -> Outcome {

@@ -42,7 +42,7 @@ impl Change {
             Event::DeploymentFailed(e) => {
                 let error = event.annex.as_ref().and_then(|annex| annex.error.clone());
                 let detail = Detail::Failed { reason: e.reason, outcome: e.outcome, error };
-                (e.deployment, Failed, detail, Some(e.output))
+                (e.deployment, Failed, detail, e.output)
             }
             _ => return None,
         };

@@ -16,8 +16,10 @@ fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }
 
-/// The record of a sample, with every optional field on every other sample.
-fn record(n: usize, stream: &ledger_core::StreamId, event: &Event) -> Record {
+/// The record of a sample. What is optional is there or not, and numbers differ,
+/// by the sample's name alone: a new sample changes no other's golden.
+fn record(name: &str, stream: &ledger_core::StreamId, event: &Event) -> Record {
+    let n: usize = name.bytes().map(usize::from).sum();
     let full = n.is_multiple_of(2);
     let annex = full.then(|| SealedAnnex {
         salt: [9; 16],
@@ -57,8 +59,8 @@ fn every_shape_keeps_its_bytes() {
     let update = std::env::var_os("UPDATE_GOLDENS").is_some();
     let mut types = BTreeSet::new();
     let mut files = BTreeSet::new();
-    for (n, (name, stream, event)) in samples::all().into_iter().enumerate() {
-        let record = record(n, &stream, &event);
+    for (name, stream, event) in samples::all() {
+        let record = record(name, &stream, &event);
         let file = folder().join(format!("{name}.json"));
         if update && !file.exists() {
             let text = serde_json::to_string_pretty(&golden(&record)).unwrap() + "\n";
@@ -88,7 +90,8 @@ fn every_shape_keeps_its_bytes() {
 #[test]
 fn the_envelope_covers_every_column() {
     let (_, stream, event) = samples::all().swap_remove(0);
-    let base = record(0, &stream, &event);
+    // A name whose record has everything: its one letter is a multiple of 2 and of 3.
+    let base = record("x", &stream, &event);
     type Change = fn(&mut Record);
     let changes: &[(&str, Change)] = &[
         ("position", |r| r.position.0 += 1),

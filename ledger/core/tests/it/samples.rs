@@ -107,12 +107,9 @@ fn report_events(stream: &StreamId) -> Vec<(&'static str, StreamId, Event)> {
         exit_status,
         previous: None,
     };
-    let ended = DeploymentFailed {
-        deployment,
-        reason: FailureReason::FetchFailed,
-        outcome: FailureOutcome::Unchanged,
-        output: output.clone(),
-    };
+    let ended = |reason, outcome, output| DeploymentFailed { deployment, reason, outcome, output };
+    let fetch = ended(FailureReason::FetchFailed, FailureOutcome::Unchanged, Some(output.clone()));
+    let retired = ended(FailureReason::AgentRetired, FailureOutcome::Unknown, None);
     let fetched = ClosureFetched { deployment, closure_bytes: 123_456_789, closure_paths: 42 };
     let nixos = succeeded(ClosureKind::Nixos, Some(7), Some(path("old")));
     let events: Vec<(&'static str, Event)> = vec![
@@ -122,7 +119,8 @@ fn report_events(stream: &StreamId) -> Vec<(&'static str, StreamId, Event)> {
         ("ActivationFailed", failed(Some(1)).into()),
         ("ActivationFailed.killed", failed(None).into()),
         ("DeploymentSucceeded", DeploymentSucceeded { deployment, output }.into()),
-        ("DeploymentFailed", ended.into()),
+        ("DeploymentFailed", fetch.into()),
+        ("DeploymentFailed.retired", retired.into()),
     ];
     events.into_iter().map(|(name, event)| (name, stream.clone(), event)).collect()
 }
