@@ -261,7 +261,7 @@ impl<H: Host> Driver<H> {
     fn note(&mut self, input: Input<'_>) -> Result<(), DriverError> {
         let context = Context { now: now(), claim: fresh_id(), request: fresh_id() };
         for record in plan::decide(self.journal.state(), input, &context) {
-            told::tell(&record);
+            told::tell(self.journal.state(), &record);
             let before = self.journal.state().run.is_some();
             self.journal.append(record).map_err(DriverError::Journal)?;
             if before && self.journal.state().run.is_none() {

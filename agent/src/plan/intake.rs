@@ -184,7 +184,7 @@ fn follow(state: &State, events: &[StreamEvent], context: &Context) -> Vec<Recor
             Ok(Event::DeploymentRequested(requested)) => {
                 newer = (!state.knows(id)).then_some(Assignment {
                     deployment: id,
-                    index: None,
+                    index: event.index,
                     activation: requested.activation,
                     store_path: requested.store_path,
                 });

@@ -149,6 +149,9 @@ pub struct StreamEvent {
     pub recorded_at: Timestamp,
     /// The payload, as JSON text.
     pub payload: String,
+    /// With the newest DeploymentRequested: the deployment's number among the agent's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<u64>,
 }
 
 /// What the agent says.

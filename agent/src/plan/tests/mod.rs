@@ -131,6 +131,7 @@ fn stream_event(event_id: u128, event: &Event) -> StreamEvent {
         type_name: event.type_name().to_owned(),
         recorded_at: Timestamp::default(),
         payload: String::from_utf8(event.encode()).expect("text"),
+        index: None,
     }
 }
 

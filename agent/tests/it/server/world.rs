@@ -86,6 +86,7 @@ impl World {
                 type_name: new.event.type_name().to_owned(),
                 recorded_at: Timestamp::default(),
                 payload: String::from_utf8(new.event.encode()).expect("text"),
+                index: None,
             });
             self.events.push(new.event);
         }

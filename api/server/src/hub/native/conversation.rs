@@ -66,7 +66,7 @@ async fn exchange(
             }
             records = open.feed.next() => {
                 let records = records.map_err(|error| Ending::Unavailable(error.to_string()))?;
-                Box::pin(tell(wire, &records)).await?;
+                Box::pin(tell(server, &open.identity, wire, &records)).await?;
             }
             message = wire.hear() => {
                 Box::pin(answer(server, &open.identity, wire, message?)).await?;
@@ -95,11 +95,19 @@ fn welcome(open: &mut Open, ping_interval: Duration) -> FromServer {
 }
 
 /// Sends events in as few messages as their bound allows.
-async fn tell(wire: &mut Wire, records: &[Arc<Record>]) -> Result<(), Ending> {
+async fn tell(
+    server: &Server,
+    identity: &Identity,
+    wire: &mut Wire,
+    records: &[Arc<Record>],
+) -> Result<(), Ending> {
+    let image = server.image();
+    let agent = image.state.fleet.agent(&identity.workspace, &identity.agent);
     let mut events = Vec::new();
     let mut bytes = MESSAGE_FRAME_BYTES;
     for record in records {
-        let event = stream_event(record)?;
+        let index = agent.and_then(|agent| agent.index_of(record.event_id.into()));
+        let event = stream_event(record, index)?;
         // Strings and numbers, which cannot fail to encode.
         let size = serde_json::to_vec(&event).map_or(0, |encoded| encoded.len() + 1);
         if bytes + size > MESSAGE_BYTES_MAX && !events.is_empty() {
@@ -116,7 +124,7 @@ async fn tell(wire: &mut Wire, records: &[Arc<Record>]) -> Result<(), Ending> {
     wire.say(&FromServer::Events { events }).await
 }
 
-fn stream_event(record: &Record) -> Result<StreamEvent, Ending> {
+fn stream_event(record: &Record, index: Option<u64>) -> Result<StreamEvent, Ending> {
     let payload = String::from_utf8(record.payload.clone()).map_err(|_| {
         tracing::error!(position = record.position.0, "A payload is no text.");
         Ending::Unavailable("the server cannot read its log".to_owned())
@@ -128,6 +136,7 @@ fn stream_event(record: &Record) -> Result<StreamEvent, Ending> {
         type_name: record.type_name.clone(),
         recorded_at: record.recorded_at,
         payload,
+        index,
     })
 }
 
