@@ -35,7 +35,7 @@ fn record(name: &str, stream: &ledger_core::StreamId, event: &Event) -> Record {
         recorded_at: Timestamp::from_micros(1_767_225_601_000_000),
         actor: Actor { kind: ActorKind::ALL[n % 3], id: "web-1".to_owned() },
         correlation_id: full.then(|| samples::of(&samples::id(4))),
-        causation_id: (n % 3 == 0).then(|| samples::of(&samples::id(5))),
+        causation_id: n.is_multiple_of(3).then(|| samples::of(&samples::id(5))),
         payload: event.encode(),
         annex_digest: annex.as_ref().map(SealedAnnex::digest),
         annex,
@@ -45,9 +45,9 @@ fn record(name: &str, stream: &ledger_core::StreamId, event: &Event) -> Record {
 fn golden(record: &Record) -> Value {
     json!({
         "type": record.type_name,
-        "payload": String::from_utf8(record.payload.clone()).unwrap(),
+        "payload": String::from_utf8(record.payload.clone()).expect("JSON is UTF-8"),
         "payload_blake3": hex(&record.payload_digest()),
-        "annex": record.annex.as_ref().map(|a| String::from_utf8(a.bytes.clone()).unwrap()),
+        "annex": record.annex.as_ref().map(|a| String::from_utf8(a.bytes.clone()).expect("JSON is UTF-8")),
         "annex_digest": record.annex_digest.map(|d| hex(&d.0)),
         "envelope": hex(&record.envelope()),
         "leaf": hex(&record.leaf_hash()),
