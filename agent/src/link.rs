@@ -266,7 +266,8 @@ impl Line {
     /// Carries messages until the connection or the agent ends.
     async fn hold(mut self, ping_interval: Duration, shutdown: &CancellationToken) -> End {
         let end = self.carry(ping_interval, shutdown).await.unwrap_or_else(End::from);
-        if matches!(end, End::Stopped) {
+        // A driver that stops first lets go of the session, which is the same end.
+        if matches!(end, End::Stopped) || shutdown.is_cancelled() {
             // Whether the server hears it changes nothing for us.
             let _ = timeout(GOODBYE_DEADLINE, self.part()).await;
         }
