@@ -90,3 +90,7 @@ pub(crate) const SOCKET_READ_BUFFER: usize = 4 * 1024;
 pub(crate) const SOCKET_WRITE_BUFFER_MAX: usize = 2 * ledger_core::limits::MESSAGE_BYTES_MAX;
 /// Pieces of stored output that are digested at once when a deployment ends.
 pub(crate) const DIGEST_CHUNKS: usize = 64;
+
+/// How long one request goes through output of others before it answers with
+/// how far it came: well within [`REQUEST_TIMEOUT`].
+pub(crate) const SCAN_TIMEOUT: Duration = Duration::from_secs(20);

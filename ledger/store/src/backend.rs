@@ -6,6 +6,7 @@ use ledger_core::event::Digest;
 use ledger_core::{DeploymentId, EventId, Position, Record, RequestId, StreamId, Version};
 use std::collections::HashMap;
 use std::future::Future;
+use std::ops::RangeInclusive;
 
 /// Where the log ends, as the database says once its lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,11 +129,14 @@ pub(crate) trait Read: Send + Sync + 'static {
     /// Finds an event.
     fn find(&self, id: EventId) -> BoxFuture<'_, Result<Option<Record>, ReadError>>;
 
-    /// Reads the output of a few deployments after the cursor, in its order.
+    /// Reads the output of a few deployments within the cursors, in their order.
+    ///
+    /// Several statements may be run. What is committed between them stands
+    /// beyond the last cursor, if the caller took that from a committed head.
     fn outputs_of<'a>(
         &'a self,
         deployments: &'a [DeploymentId],
-        after: u64,
+        cursors: RangeInclusive<u64>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<StoredOutput>, ReadError>>;
 

@@ -8,7 +8,7 @@ use crate::read::{ReadError, StoredOutput};
 use crate::sqlite;
 use crate::write::{OutputError, OutputWrite, Write, WriteError, Written};
 use crate::writer::{Signals, Task, Writer};
-use ledger_core::{DeploymentId, EventId, Position, Record, State, StreamId, Version};
+use ledger_core::{DeploymentId, EventId, Position, Record, State, StreamId, Timestamp, Version};
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -124,17 +124,20 @@ impl Log {
     ) -> Result<(Vec<StoredOutput>, u64), ReadError> {
         let limit = limit.min(limits::OUTPUT_PAGE_MAX);
         if deployments.len() <= limits::OUTPUT_DEPLOYMENTS_INDEXED_MAX {
-            // Before the query, so that nothing committed meanwhile is skipped.
+            // Nothing beyond this head is read, so that what is committed
+            // meanwhile for one of the deployments hides nothing of another.
             let head = self.reader.output_head().await?;
-            let pieces = self.reader.outputs_of(deployments, after, limit).await?;
-            let last = pieces.last().map_or(after, |piece| piece.cursor);
-            let cursor = if pieces.len() < limit { last.max(head) } else { last };
+            let cursors = after.saturating_add(1)..=head;
+            let pieces = self.reader.outputs_of(deployments, cursors, limit).await?;
+            let last = pieces.last().filter(|_| pieces.len() >= limit);
+            let cursor = last.map_or(head, |piece| piece.cursor);
             return Ok((pieces, cursor.max(after)));
         }
         self.scan_output(&deployments.iter().copied().collect(), after, limit).await
     }
 
-    /// Goes through the output of all, for the many of a large activation.
+    /// Goes through the output of all, for the many of a large activation; only
+    /// so far in one call that it ends soon.
     async fn scan_output(
         &self,
         deployments: &HashSet<DeploymentId>,
@@ -143,22 +146,35 @@ impl Log {
     ) -> Result<(Vec<StoredOutput>, u64), ReadError> {
         let mut pieces = Vec::new();
         let mut cursor = after;
-        loop {
-            let rows = self.reader.output_owners(cursor, limits::OUTPUT_ROWS_SCANNED_MAX).await?;
-            let n_rows = rows.len();
-            for (place, deployment) in rows {
-                if pieces.len() >= limit {
-                    return Ok((pieces, cursor));
-                }
-                if deployments.contains(&deployment) {
-                    pieces.extend(self.reader.output(place).await?);
-                }
-                cursor = place;
+        let rows = self.reader.output_owners(cursor, limits::OUTPUT_ROWS_SCANNED_MAX).await?;
+        for (place, deployment) in rows {
+            if pieces.len() >= limit {
+                break;
             }
-            if n_rows < limits::OUTPUT_ROWS_SCANNED_MAX {
-                return Ok((pieces, cursor));
+            if deployments.contains(&deployment) {
+                pieces.extend(self.reader.output(place).await?);
+            }
+            cursor = place;
+        }
+        Ok((pieces, cursor))
+    }
+
+    /// Returns a cursor before which all output was stored before the moment.
+    ///
+    /// Whoever wants only what came later need not go through the whole table.
+    pub async fn output_cursor_at(&self, moment: Timestamp) -> Result<u64, ReadError> {
+        // Found by halving. What is stored after an event is stored no earlier
+        // than the event's moment; so a piece from before that moment was stored
+        // before the event, whatever the clock did in between.
+        let (mut before, mut beyond) = (0_u64, self.reader.output_head().await?.saturating_add(1));
+        while before.saturating_add(1) < beyond {
+            let middle = before.midpoint(beyond);
+            match self.reader.output(middle).await? {
+                Some(piece) if piece.stored_at < moment => before = middle,
+                _ => beyond = middle,
             }
         }
+        Ok(before)
     }
 
     /// Returns the newest committed output cursor, and wakes whoever waits for a newer one.

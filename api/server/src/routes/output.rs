@@ -20,10 +20,11 @@ pub(crate) async fn read_output(
     caller: Caller,
     Query(query): Query<OutputQuery>,
 ) -> Result<Json<OutputPage>, Refusal> {
-    let deployments = deployments(&server, &caller, &query).await?;
+    let (deployments, begin) = deployments(&server, &caller, &query).await?;
     let wait = Duration::from_secs(query.wait.unwrap_or(0).min(WAIT_SECONDS_MAX));
     let deadline = Instant::now() + wait;
-    let mut after = query.after.unwrap_or(0);
+    let give_up = Instant::now() + limits::SCAN_TIMEOUT;
+    let mut after = query.after.unwrap_or(0).max(begin);
     let mut head = server.log.output_head();
     loop {
         // Seen before it is read, so that what comes in between wakes us.
@@ -44,6 +45,10 @@ pub(crate) async fn read_output(
             return Ok(Json(page));
         }
         after = next;
+        if next < seen && Instant::now() < give_up {
+            // It was the output of others; there is more to look through.
+            continue;
+        }
         tokio::select! {
             moved = head.wait_for(|head| *head > seen) => {
                 if moved.is_err() {
@@ -56,23 +61,30 @@ pub(crate) async fn read_output(
     }
 }
 
-/// Returns the deployments asked for that the caller may follow.
+/// Returns the deployments asked for that the caller may follow, and a cursor
+/// before all of their output.
 async fn deployments(
     server: &Server,
     caller: &Caller,
     query: &OutputQuery,
-) -> Result<Vec<DeploymentId>, Refusal> {
+) -> Result<(Vec<DeploymentId>, u64), Refusal> {
     let workspace = caller.workspace(&server.image().state, query.workspace.clone())?;
     match (query.activation, query.deployment) {
         (Some(activation), None) => {
             let parts = parts(server, Some(&workspace), activation).await?;
             let covered = parts.agents.iter().filter(|part| caller.covers(&part.agent));
-            Ok(covered.map(|part| part.id).collect())
+            let covered = covered.map(|part| part.id).collect();
+            let requested = server.log.read(parts.position, 1).await?;
+            let begin = match requested.first() {
+                Some(record) => server.log.output_cursor_at(record.recorded_at).await?,
+                None => 0,
+            };
+            Ok((covered, begin))
         }
         (None, Some(deployment)) => {
             let (agent, id) = find(server, &workspace, &Which::Id(deployment)).await?;
             caller.must_cover([&agent])?;
-            Ok(vec![id])
+            Ok((vec![id], 0))
         }
         _ => Err(Refusal::new(
             Code::BadRequest,

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use ledger_core::{DeploymentId, EventId, Position, Record, StreamId, Version};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqlitePool};
+use std::ops::RangeInclusive;
 
 /// The columns of an event, as `row` reads them. LEFT JOINs, so that a name that
 /// is missing shows as damage and not as a gap.
@@ -105,16 +106,17 @@ impl SqliteReader {
     async fn outputs_of(
         &self,
         deployments: &[DeploymentId],
-        after: u64,
+        cursors: RangeInclusive<u64>,
         limit: usize,
     ) -> Result<Vec<StoredOutput>, ReadError> {
         // Within a deployment, offset and cursor grow together.
         const SQL: &str = "SELECT cursor, deployment, start, stored_at, bytes FROM outputs \
-             WHERE deployment = ? AND cursor > ? ORDER BY start LIMIT ?";
+             WHERE deployment = ? AND cursor BETWEEN ? AND ? ORDER BY start LIMIT ?";
         let mut pieces = Vec::new();
         for deployment in deployments {
             let query = sqlx::query(SQL).bind(deployment.bytes().to_vec());
-            let query = query.bind(signed(after)).bind(signed(limit as u64));
+            let query = query.bind(signed(*cursors.start())).bind(signed(*cursors.end()));
+            let query = query.bind(signed(limit as u64));
             let rows = query.fetch_all(&self.pool).await.map_err(database)?;
             for row in &rows {
                 pieces.push(row::output(row)?);
@@ -180,10 +182,10 @@ impl Read for SqliteReader {
     fn outputs_of<'a>(
         &'a self,
         deployments: &'a [DeploymentId],
-        after: u64,
+        cursors: RangeInclusive<u64>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<StoredOutput>, ReadError>> {
-        Box::pin(self.outputs_of(deployments, after, limit))
+        Box::pin(self.outputs_of(deployments, cursors, limit))
     }
 
     fn output_owners(

@@ -59,7 +59,9 @@ conformance! {
         output_is_stored_once_and_in_order
         output_is_read_by_deployment_behind_the_cursor
         output_of_very_many_deployments_is_read
-        output_beyond_its_bounds_is_refused;
+        output_beyond_its_bounds_is_refused
+        output_of_two_is_followed_without_a_gap_while_it_is_written
+        output_from_a_moment_on_is_found;
     reading:
         everything_is_read_back_as_it_was_written
         a_restart_keeps_everything

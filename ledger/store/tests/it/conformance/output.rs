@@ -1,6 +1,6 @@
 use crate::support::*;
 use ledger_core::limits::{OUTPUT_BYTES_MAX, OUTPUT_CHUNK_BYTES_MAX};
-use ledger_store::{Log, OutputError};
+use ledger_store::{Clock, Log, OutputError};
 
 async fn store(log: &Log, n: u128, offset: u64, bytes: &[u8]) {
     log.write_output(output(n, offset, bytes)).await.unwrap();
@@ -86,4 +86,53 @@ pub(super) async fn output_beyond_its_bounds_is_refused(place: &Place) {
     assert!(matches!(log.write_output(overflow).await, Err(OutputError::TooLarge)));
     store(&log, 1, 0, &large[1..]).await;
     assert_eq!(*log.output_head().borrow(), 1);
+}
+
+/// Pieces of two deployments that are committed together while somebody follows
+/// both: neither hides the other's.
+pub(super) async fn output_of_two_is_followed_without_a_gap_while_it_is_written(place: &Place) {
+    const PIECES: u64 = 400;
+    let log = place.open().await;
+    let writer = tokio::spawn({
+        let log = log.clone();
+        async move {
+            for offset in 0..PIECES {
+                let piece = |n| log.write_output(output(n, offset, b"."));
+                let (first, second) = tokio::join!(piece(1), piece(2));
+                first.and(second).unwrap();
+            }
+        }
+    });
+    let (wanted, mut cursor, mut lengths) = ([deployment(1), deployment(2)], 0, [0_u64; 2]);
+    let mut head = log.output_head();
+    while lengths != [PIECES; 2] {
+        let (pieces, next) = log.read_output(&wanted, cursor, 7).await.unwrap();
+        for piece in &pieces {
+            let length = &mut lengths[usize::from(piece.deployment == wanted[1])];
+            assert_eq!(piece.offset, *length, "of {}", piece.deployment);
+            *length += 1;
+        }
+        cursor = next;
+        if pieces.is_empty() {
+            head.wait_for(|head| *head > cursor).await.unwrap();
+        }
+    }
+    writer.await.unwrap();
+}
+
+pub(super) async fn output_from_a_moment_on_is_found(place: &Place) {
+    let clock = ManualClock::new();
+    let log = place.open_at(clock.clone()).await;
+    assert_eq!(log.output_cursor_at(clock.now()).await.unwrap(), 0);
+    let mut moments = Vec::new();
+    for offset in 0..20 {
+        clock.pass(1_000_000);
+        moments.push(clock.now());
+        store(&log, 1, offset, b".").await;
+    }
+    for (before, moment) in moments.iter().enumerate() {
+        assert_eq!(log.output_cursor_at(*moment).await.unwrap(), before as u64);
+    }
+    clock.pass(1_000_000);
+    assert_eq!(log.output_cursor_at(clock.now()).await.unwrap(), 20);
 }
