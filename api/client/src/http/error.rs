@@ -98,8 +98,8 @@ impl RequestError {
     /// Returns whether the same request may well be answered a little later.
     pub const fn is_transient(&self) -> bool {
         match self {
-            Self::Refused { code, .. } => matches!(code.status(), 429 | 502 | 503 | 504),
-            Self::Foreign { status, .. } => matches!(*status, 429 | 502 | 503 | 504),
+            Self::Refused { code, .. } => may_pass(code.status()),
+            Self::Foreign { status, .. } => may_pass(*status),
             Self::Unreachable { .. } | Self::TimedOut { .. } => true,
             Self::Certificate { .. } | Self::TooLarge { .. } | Self::Unreadable { .. } => false,
         }
@@ -109,7 +109,8 @@ impl RequestError {
     /// caller has to change something.
     pub const fn is_refusal(&self) -> bool {
         match self {
-            Self::Refused { code, .. } => matches!(code.status(), 400..=499),
+            // 408 says that the request did not arrive in time, and judges nothing.
+            Self::Refused { code, .. } => matches!(code.status(), 400..=407 | 409..=499),
             Self::Foreign { .. }
             | Self::Unreachable { .. }
             | Self::Certificate { .. }
@@ -126,6 +127,11 @@ impl RequestError {
             _ => None,
         }
     }
+}
+
+/// Returns whether a status is about the moment and not about the request.
+const fn may_pass(status: u16) -> bool {
+    matches!(status, 408 | 429 | 502 | 503 | 504)
 }
 
 /// Looks for rustls in the chain of causes. An [`io::Error`] hides what it

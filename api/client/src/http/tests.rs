@@ -117,6 +117,8 @@ async fn a_refusal_is_returned_at_once_in_the_words_of_the_server() {
     assert_eq!(error.to_string(), "unknown agent: web-9");
     assert_eq!(error.code(), Some(Code::AgentNotFound));
     assert!(error.is_refusal() && !error.is_transient());
+    let late = RequestError::Refused { code: Code::Timeout, detail: String::new() };
+    assert!(late.is_transient() && !late.is_refusal(), "the server asks for it again");
 }
 
 #[tokio::test]
