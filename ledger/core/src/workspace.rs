@@ -6,7 +6,7 @@ use crate::command::{Connection, NewEvent, Rejection, TokenRequest};
 use crate::event::{self, DisconnectReason, Event};
 use crate::ids::{NodeId, SessionId, TokenId};
 use crate::limits;
-use crate::names::{AgentName, AgentPattern, WorkspaceName};
+use crate::names::{AgentName, WorkspaceName};
 use crate::rights::TokenKind;
 use crate::stream::StreamId;
 use crate::time::Timestamp;
@@ -17,38 +17,11 @@ pub struct Workspace {
     /// Whether it was created. A stream may be written before, by history's right.
     pub created: bool,
     /// The tokens issued here and not revoked.
-    pub tokens: imbl::OrdMap<TokenId, Token>,
+    pub tokens: imbl::OrdSet<TokenId>,
     /// The agents that have shown themselves.
     pub agents: imbl::OrdMap<AgentName, Agent>,
     /// The open session of each connected agent.
     pub sessions: imbl::OrdMap<AgentName, Session>,
-}
-
-/// A token that is still good, but for its time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
-    /// What it may do.
-    pub kind: TokenKind,
-    /// What it may see.
-    pub reach: event::Reach,
-    /// The names it is limited to; none means every name.
-    pub agents: Vec<AgentPattern>,
-    /// When it stops being accepted.
-    pub expires_at: Option<Timestamp>,
-    /// The keyed hash of its secret.
-    pub hash: event::SecretHash,
-}
-
-impl Token {
-    /// Returns whether the token is accepted at the moment.
-    pub fn is_valid_at(&self, now: Timestamp) -> bool {
-        self.expires_at.is_none_or(|end| now < end)
-    }
-
-    /// Returns whether the token covers the agent's name.
-    pub fn covers(&self, agent: &AgentName) -> bool {
-        self.agents.is_empty() || self.agents.iter().any(|pattern| pattern.matches(agent))
-    }
 }
 
 /// An open session.
@@ -66,14 +39,7 @@ impl Workspace {
         match event {
             Event::WorkspaceCreated(_) => self.created = true,
             Event::TokenIssued(event) => {
-                let token = Token {
-                    kind: event.kind,
-                    reach: event.reach,
-                    agents: event.agents.clone(),
-                    expires_at: event.expires_at,
-                    hash: event.hash,
-                };
-                self.tokens.insert(event.token, token);
+                self.tokens.insert(event.token);
             }
             Event::TokenRevoked(event) => {
                 self.tokens.remove(&event.token);
@@ -150,7 +116,7 @@ impl Workspace {
         name: &WorkspaceName,
         token: TokenId,
     ) -> Result<Vec<NewEvent>, Rejection> {
-        if !self.tokens.contains_key(&token) {
+        if !self.tokens.contains(&token) {
             return Err(Rejection::TokenNotFound { token });
         }
         let revoked = event::TokenRevoked { token };
