@@ -114,6 +114,8 @@ codes! {
     /// See [`ledger_core::Rejection`].
     KeyMismatch = "key_mismatch", 403, "The name belongs to another key";
     /// See [`ledger_core::Rejection`].
+    SessionReplaced = "session_replaced", 409, "Another session took this one's place";
+    /// See [`ledger_core::Rejection`].
     AgentBusy = "agent_busy", 409, "Another deployment runs";
     /// See [`ledger_core::Rejection`].
     DeploymentNotFound = "deployment_not_found", 404, "There is no such deployment";

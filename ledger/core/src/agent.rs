@@ -234,7 +234,8 @@ impl Agent {
 
     /// Decides the claim of an agent to begin a deployment.
     ///
-    /// A claim of what the agent already runs decides nothing: it is the same
+    /// That the session is the agent's current one is the caller's to see to. A
+    /// claim of what the agent already runs decides nothing: it is the same
     /// agent, which did not hear the first answer.
     pub fn start(
         &self,

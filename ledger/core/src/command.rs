@@ -287,6 +287,14 @@ pub enum Rejection {
         /// Which.
         agent: AgentName,
     },
+    /// A newer session took the claiming one's place, or it is over.
+    #[error(
+        "this session of the agent {agent} is over or another took its place; only the current one may begin a deployment"
+    )]
+    SessionReplaced {
+        /// Whose.
+        agent: AgentName,
+    },
     /// Another deployment runs, and runs to its end first.
     #[error("deployment {running} runs and must end before {deployment} may start")]
     AgentBusy {
@@ -357,6 +365,7 @@ impl Rejection {
             Self::AgentNotFound { .. } => "agent_not_found",
             Self::AgentRetired { .. } => "agent_retired",
             Self::KeyMismatch { .. } => "key_mismatch",
+            Self::SessionReplaced { .. } => "session_replaced",
             Self::AgentBusy { .. } => "agent_busy",
             Self::DeploymentNotFound { .. } => "deployment_not_found",
             Self::DeploymentSuperseded { .. } => "superseded",

@@ -93,8 +93,13 @@ impl State {
                 activation.decide(self)
             }
             Command::Start { workspace, agent, deployment, session } => {
-                let (stream, agent) = self.agent(workspace, agent)?;
-                agent.start(&stream, deployment, session)
+                let current = self.workspace(&workspace)?.sessions.get(&agent);
+                let is_current = current.is_some_and(|current| current.id == session);
+                let (stream, known) = self.agent(workspace, agent.clone())?;
+                if !is_current {
+                    return Err(Rejection::SessionReplaced { agent });
+                }
+                known.start(&stream, deployment, session)
             }
             Command::Report { workspace, agent, deployment, report, occurred_at } => {
                 let (stream, agent) = self.agent(workspace, agent)?;

@@ -107,8 +107,14 @@ fn activate(n: u32, names: &[&str]) -> Command {
     })
 }
 
+/// A claim on the session that [`Ledger::with_agents`] opens.
 fn start(name: &str, deployment: DeploymentId) -> Command {
-    Command::Start { workspace: of("default"), agent: of(name), deployment, session: of(&id(10)) }
+    start_on(10, name, deployment)
+}
+
+fn start_on(session: u32, name: &str, deployment: DeploymentId) -> Command {
+    let session = of(&id(session));
+    Command::Start { workspace: of("default"), agent: of(name), deployment, session }
 }
 
 fn cancel(name: &str, deployment: DeploymentId) -> Command {
@@ -149,7 +155,8 @@ pub fn command(kind: u8, name: &str, n: u32, activation: u32) -> Command {
     let deployment = EventId::derive(request, n % 5).into();
     match kind {
         0 => activate(activation, &["web", "db"]),
-        1 => start(name, deployment),
+        // One session of those that 4 and 5 open and end, so that it is often current.
+        1 => start_on(10 + n % 3, name, deployment),
         2 => cancel(name, deployment),
         3 => report(name, deployment, [fetched(), activated(), failed()][n as usize % 3].clone()),
         4 => connect(name, 1, 10 + n),
@@ -231,6 +238,23 @@ fn what_has_not_started_gives_way_and_what_has_started_runs_to_its_end() {
     ledger.check(report("web", second, failed()), Ok(&["DeploymentFailed"]));
     ledger.check(start("web", second), Err("already_ended"));
     ledger.check(start("web", third), Ok(&["DeploymentStarted"]));
+}
+
+#[test]
+fn only_the_current_session_of_an_agent_starts_anything() {
+    let mut ledger = Ledger::with_agents(&["web", "db"]);
+    ledger.does(activate(1, &["web"]));
+    let first = ledger.pending("web");
+    ledger.check(start_on(11, "web", first), Err("session_replaced"));
+    ledger.does(connect("web", 1, 11));
+    ledger.check(start("web", first), Err("session_replaced"));
+    ledger.check(start_on(11, "web", first), Ok(&["DeploymentStarted"]));
+    // An agent that did not hear the answer claims again on its next session.
+    ledger.does(connect("web", 1, 12));
+    ledger.check(start_on(12, "web", first), Ok(&[]));
+    ledger.check(start_on(11, "web", first), Err("session_replaced"));
+    ledger.does(disconnect("web", 12));
+    ledger.check(start_on(12, "web", first), Err("session_replaced"));
 }
 
 #[test]
