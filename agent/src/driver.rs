@@ -216,14 +216,22 @@ impl<H: Host> Driver<H> {
                     self.close();
                     return Ok(());
                 }
+                let Some(session) = self.session.as_ref().map(|opened| opened.session) else {
+                    return Ok(());
+                };
                 self.journal.see(fresh.last().map(|event| event.version));
-                self.note(Input::Events(&fresh))
+                self.note(Input::Events { session, events: &fresh })
             }
             FromServer::Claimed { deployment, .. } => self.note(Input::Claimed { deployment }),
             FromServer::Acknowledged { request_id } => self.acknowledged(request_id),
             FromServer::Refused { request_id, code, detail } => {
                 tracing::warn!(code = code.as_str(), "refused by the server: {detail}");
                 self.acknowledged_output(request_id);
+                if plan::is_at_odds(self.journal.state(), request_id, code) {
+                    tracing::warn!("the log says that something else runs here; asking what");
+                    self.close();
+                    return Ok(());
+                }
                 self.note(Input::Refused { request_id, code })
             }
             // The link keeps these to itself.

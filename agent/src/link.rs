@@ -12,7 +12,7 @@ use api_client::socket::{Received, Socket, SocketError};
 use api_wire::agent::{FromAgent, FromServer, GoodbyeReason, Pending};
 use data_encoding::BASE64;
 use ed25519_dalek::{Signer, SigningKey};
-use ledger_core::ids::{DeploymentId, NodeId, Version};
+use ledger_core::ids::{DeploymentId, NodeId, SessionId, Version};
 use ledger_core::key::{PublicKey, session_proof};
 use ledger_core::names::{AgentName, ProgramVersion, System, WorkspaceName};
 use std::time::Duration;
@@ -36,6 +36,8 @@ pub struct Identity {
 /// An open session.
 #[derive(Debug)]
 pub struct Opened {
+    /// The session's id.
+    pub session: SessionId,
     /// The newest version of the agent's stream.
     pub head: Version,
     /// The cursor that the agent said.
@@ -164,13 +166,13 @@ async fn session(
     };
     let (to_driver, inbox) = mpsc::channel(INBOX_MESSAGES);
     let (outbox, from_driver) = mpsc::unbounded_channel();
-    let Welcome { workspace, head, cursor, pending, running, ping_interval } = welcome;
+    let Welcome { session, workspace, head, cursor, pending, running, ping_interval } = welcome;
     tracing::info!(
         "connected to {} as {} in the workspace {workspace}",
         endpoint.address(),
         identity.name
     );
-    let opened = Opened { head, cursor, pending, running, inbox, outbox };
+    let opened = Opened { session, head, cursor, pending, running, inbox, outbox };
     if sessions.send(opened).await.is_err() {
         return End::Stopped;
     }
@@ -180,6 +182,7 @@ async fn session(
 
 /// What the server said when it opened a session.
 struct Welcome {
+    session: SessionId,
     workspace: WorkspaceName,
     head: Version,
     cursor: Option<Version>,
@@ -201,10 +204,11 @@ async fn open(
     let cursor = *cursor.borrow();
     socket.send(&hello(identity, node, &workspace, &nonce, cursor)?).await?;
     match hear(&mut socket).await? {
-        FromServer::Welcome { session: _, head, pending, running, ping_interval_ms } => {
+        FromServer::Welcome { session, head, pending, running, ping_interval_ms } => {
             let (least, most) = PING_INTERVAL;
             let ping_interval = Duration::from_millis(ping_interval_ms).clamp(least, most);
-            let welcome = Welcome { workspace, head, cursor, pending, running, ping_interval };
+            let welcome =
+                Welcome { session, workspace, head, cursor, pending, running, ping_interval };
             Ok((socket, welcome))
         }
         other => Err(unexpected(other)),

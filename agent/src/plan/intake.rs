@@ -7,7 +7,7 @@ use api_wire::agent::{Pending, StreamEvent};
 use api_wire::problem::Code;
 use ledger_core::agent::Report;
 use ledger_core::event::{ClosureKind, Digest, Event, FailureOutcome, FailureReason, OutputDigest};
-use ledger_core::ids::{DeploymentId, RequestId};
+use ledger_core::ids::{DeploymentId, RequestId, SessionId};
 use ledger_core::names::StorePath;
 use ledger_core::time::Timestamp;
 
@@ -33,7 +33,12 @@ pub enum Input<'a> {
         running: Option<DeploymentId>,
     },
     /// Events of the agent's stream.
-    Events(&'a [StreamEvent]),
+    Events {
+        /// The session that they came in.
+        session: SessionId,
+        /// The events, in order.
+        events: &'a [StreamEvent],
+    },
     /// A claim was granted.
     Claimed {
         /// For which deployment.
@@ -123,7 +128,7 @@ pub enum Outcome {
 pub fn decide(state: &State, input: Input<'_>, context: &Context) -> Vec<Record> {
     match input {
         Input::Welcome { pending, running } => welcome(state, pending, running, context),
-        Input::Events(events) => follow(state, events, context),
+        Input::Events { session, events } => follow(state, session, events, context),
         Input::Claimed { deployment } => started(state, deployment).into_iter().collect(),
         Input::Acknowledged { request_id } => answered(state, request_id).into_iter().collect(),
         Input::Refused { request_id, code } => refused(state, request_id, code, context),
@@ -142,6 +147,10 @@ fn welcome(
 ) -> Vec<Record> {
     let mut records = Vec::new();
     let waiting = state.waiting.as_ref().map(|w| w.assignment.deployment);
+    // Its claim was granted, and only the answer was lost. What waits by the log
+    // comes after it, and must not take its place.
+    let granted = running.filter(|running| waiting == Some(*running));
+    records.extend(granted.and_then(|deployment| started(state, deployment)));
     if let Some(lost) = running.filter(|running| !state.is_open(*running)) {
         records.push(Record::Lost { report: lost_report(lost, context) });
     }
@@ -150,8 +159,7 @@ fn welcome(
         Some(pending) => {
             records.push(Record::Admitted { assignment: pending.into(), claim: context.claim });
         }
-        // Its claim was granted, and only the answer was lost.
-        None if waiting.is_some() && waiting == running => {}
+        None if granted.is_some() => {}
         None => records.extend(waiting.map(|deployment| Record::Dropped { deployment })),
     }
     records
@@ -175,7 +183,12 @@ fn outgoing(deployment: DeploymentId, report: Report, context: &Context) -> Outg
 ///
 /// They may be older than what the welcome said waits, for it comes first; the
 /// last request still counts, and a claim of anything older is refused.
-fn follow(state: &State, events: &[StreamEvent], context: &Context) -> Vec<Record> {
+fn follow(
+    state: &State,
+    session: SessionId,
+    events: &[StreamEvent],
+    context: &Context,
+) -> Vec<Record> {
     let before = state.waiting.as_ref().map(|waiting| waiting.assignment.deployment);
     let (mut newer, mut granted, mut over) = (None::<Assignment>, false, false);
     for event in events {
@@ -191,9 +204,10 @@ fn follow(state: &State, events: &[StreamEvent], context: &Context) -> Vec<Recor
                 continue;
             }
             // The event of our own claim may come before the claim's answer,
-            // and with it the request of a newer deployment.
+            // and with it the request of a newer deployment. The event of another
+            // session's claim lets nobody here begin.
             Ok(Event::DeploymentStarted(event)) => {
-                granted |= before == Some(event.deployment);
+                granted |= before == Some(event.deployment) && event.session == session;
                 newer.take_if(|newer| newer.deployment == event.deployment);
                 continue;
             }
@@ -230,6 +244,14 @@ fn answered(state: &State, request_id: RequestId) -> Option<Record> {
     known.then_some(Record::Answered { request_id })
 }
 
+/// Returns whether a refusal shows that log and journal differ about what runs:
+/// by the log something does, and here nothing. Only a new session's welcome
+/// says what it is.
+pub fn is_at_odds(state: &State, request_id: RequestId, code: Code) -> bool {
+    let claimed = state.waiting.as_ref().is_some_and(|waiting| waiting.claim == request_id);
+    claimed && code == Code::AgentBusy && state.run.is_none()
+}
+
 fn refused(state: &State, request_id: RequestId, code: Code, context: &Context) -> Vec<Record> {
     if let Some(waiting) = state.waiting.as_ref().filter(|w| w.claim == request_id) {
         let deployment = waiting.assignment.deployment;
@@ -237,6 +259,8 @@ fn refused(state: &State, request_id: RequestId, code: Code, context: &Context) 
             // Something else runs by the log, which the next session will tell
             // about; then the claim is made again.
             Code::AgentBusy => Vec::new(),
+            // Another session has taken over, and it is that one's to claim.
+            Code::SessionReplaced => Vec::new(),
             _ => vec![Record::Dropped { deployment }],
         };
     }

@@ -9,7 +9,7 @@ mod act;
 mod intake;
 
 pub use act::{Action, Conclusion, Flight, Step, next};
-pub use intake::{Context, Input, Outcome, decide};
+pub use intake::{Context, Input, Outcome, decide, is_at_odds};
 
 #[cfg(test)]
 mod tests;

@@ -209,6 +209,57 @@ async fn what_runs_by_the_log_and_not_by_the_journal_is_reported_as_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_grant_whose_answer_was_lost_is_taken_up_though_a_newer_deployment_waits() {
+    let (server, folder) = (Server::start().await, folder());
+    let options = offline(&folder);
+    let options = options.each_ref().map(String::as_str);
+    let mut child = start(&server, &folder.path().join("state"), &options);
+    server.until("a session", |world| world.sessions >= 1).await;
+    // The claim ends the session before its answer, and before the event of it.
+    let one = server.with(|world| {
+        world.lose_grants = true;
+        world.request(&nowhere())
+    });
+    server.until("it started", |world| world.agent.running.is_some()).await;
+    let two = server.with(|world| {
+        world.lose_grants = false;
+        world.request(&nowhere())
+    });
+    server.until("both end", |world| world.ended(one) && world.ended(two)).await;
+    server.with(|world| {
+        assert_eq!(world.story(one), ["DeploymentStarted", "DeploymentFailed"]);
+        assert_eq!(world.story(two), ["DeploymentStarted", "DeploymentFailed"]);
+        assert!(world.error(one).contains("nowhere"), "{}", world.error(one));
+    });
+    terminate(&child);
+    assert_eq!(exit_code(&mut child).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_hears_it_is_busy_and_runs_nothing_asks_what_runs() {
+    let (server, folder) = (Server::start().await, folder());
+    let options = offline(&folder);
+    let options = options.each_ref().map(String::as_str);
+    let mut child = start(&server, &folder.path().join("state"), &options);
+    server.until("a session", |world| world.sessions >= 1).await;
+    // Another session's claim started the first, which this agent hears too late.
+    let (one, two) = server.with(|world| {
+        let one = world.request(&nowhere());
+        world.start(one);
+        (one, world.request(&nowhere()))
+    });
+    server.until("both end", |world| world.ended(one) && world.ended(two)).await;
+    server.with(|world| {
+        assert!(world.sessions >= 2, "{}", world.sessions);
+        assert_eq!(world.story(one), ["DeploymentStarted", "DeploymentFailed"]);
+        assert!(world.error(one).contains("without the state"), "{}", world.error(one));
+        assert!(world.error(two).contains("nowhere"), "{}", world.error(two));
+    });
+    terminate(&child);
+    assert_eq!(exit_code(&mut child).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn reports_and_output_are_sent_again_with_the_same_ids_until_they_are_answered() {
     let (server, folder) = (Server::start().await, folder());
     let options = offline(&folder);

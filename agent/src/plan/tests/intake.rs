@@ -36,6 +36,13 @@ fn what_waits_after_events_is_the_newest_that_still_counts() {
             &["started", "admitted"],
             Some(2),
         ),
+        ("the event of another session's claim", &[(9, started_elsewhere(1))], &[], Some(1)),
+        (
+            "the event of another session's claim and a newer request",
+            &[(9, started_elsewhere(1)), (2, requested())],
+            &["admitted"],
+            Some(2),
+        ),
         (
             "started and ended by the server",
             &[(9, started(1)), (10, failed(1))],
@@ -64,13 +71,16 @@ fn older_events_in_parts_end_with_what_the_welcome_said() {
 
 #[test]
 fn unknown_and_broken_events_change_nothing() {
-    let mut agent = Agent::default();
     let mut event = stream_event(1, &requested());
     event.type_name = "SomethingNew".to_owned();
-    assert!(agent.hears(Input::Events(std::slice::from_ref(&event))).is_empty());
+    let events = |event: &StreamEvent| {
+        let mut agent = Agent::default();
+        agent.hears(Input::Events { session: session(), events: std::slice::from_ref(event) })
+    };
+    assert!(events(&event).is_empty());
     event.type_name = "DeploymentRequested".to_owned();
     event.payload = "{".to_owned();
-    assert!(agent.hears(Input::Events(&[event])).is_empty());
+    assert!(events(&event).is_empty());
 }
 
 #[test]
@@ -83,16 +93,25 @@ fn a_welcome_says_what_waits_and_what_was_lost() {
         agent
     };
     type Case<'a> = (&'a str, Agent, Option<u128>, Option<u128>, &'a [&'a str], Option<u128>);
-    let cases: [Case<'_>; 9] = [
+    let cases: [Case<'_>; 11] = [
         ("nothing, nothing", none(), None, None, &[], None),
         ("new work", none(), Some(1), None, &["admitted"], Some(1)),
         ("the same again", waiting(), Some(1), None, &[], Some(1)),
         ("a newer one", waiting(), Some(2), None, &["admitted"], Some(2)),
         ("gone meanwhile", waiting(), None, None, &["dropped"], None),
-        ("claimed, and the answer lost", waiting(), None, Some(1), &[], Some(1)),
+        ("claimed, and the answer lost", waiting(), None, Some(1), &["started"], None),
+        (
+            "claimed, the answer lost, and a newer one",
+            waiting(),
+            Some(2),
+            Some(1),
+            &["started", "admitted"],
+            Some(2),
+        ),
         ("unknown work", none(), None, Some(7), &["lost"], None),
         ("unknown work and new", none(), Some(8), Some(7), &["lost", "admitted"], Some(8)),
         ("work under way", Agent::running(), None, Some(1), &[], None),
+        ("work under way and new", Agent::running(), Some(2), Some(1), &["admitted"], Some(2)),
     ];
     for (what, mut agent, pending, running, noted, waits) in cases {
         assert_eq!(agent.welcomed(pending, running), noted, "{what}");
@@ -131,12 +150,31 @@ fn a_refused_claim_drops_the_deployment_unless_something_else_runs() {
         (Code::DeploymentEnded, &["dropped"]),
         (Code::DeploymentNotFound, &["dropped"]),
         (Code::AgentBusy, &[]),
+        (Code::SessionReplaced, &[]),
     ] {
         let mut agent = Agent::default();
         agent.welcomed(Some(1), None);
         let request_id = agent.claim();
         assert_eq!(agent.hears(Input::Refused { request_id, code }), noted, "{code:?}");
     }
+}
+
+#[test]
+fn a_claim_refused_as_busy_by_an_agent_that_runs_nothing_asks_for_a_new_session() {
+    let mut agent = Agent::default();
+    agent.welcomed(Some(2), None);
+    let (claim, other) = (agent.claim(), RequestId::new(Uuid::nil()));
+    assert!(is_at_odds(&agent.state, claim, Code::AgentBusy));
+    assert!(!is_at_odds(&agent.state, claim, Code::SessionReplaced));
+    assert!(!is_at_odds(&agent.state, other, Code::AgentBusy));
+    // The new session says what runs, and after its end the claim is made again.
+    assert_eq!(agent.welcomed(Some(2), Some(1)), ["lost"]);
+    agent.answer_all();
+    let again = Action::Claim { request_id: claim, deployment: id(2) };
+    assert_eq!(agent.does(), [again]);
+    let mut agent = Agent::running();
+    agent.hears_of(&[(2, requested())]);
+    assert!(!is_at_odds(&agent.state, agent.claim(), Code::AgentBusy));
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod intake;
 mod properties;
 mod steps;
 
-use super::{Action, Conclusion, Context, Flight, Input, Outcome, Step, decide, next};
+use super::{Action, Conclusion, Context, Flight, Input, Outcome, Step, decide, is_at_odds, next};
 use crate::journal::fold::State;
 use crate::journal::record::{Line, Record};
 use api_wire::agent::{Pending, StreamEvent};
@@ -58,7 +58,7 @@ impl Agent {
 
     fn hears_of(&mut self, events: &[(u128, Event)]) -> Vec<&'static str> {
         let events: Vec<_> = events.iter().map(|(id, event)| stream_event(*id, event)).collect();
-        self.hears(Input::Events(&events))
+        self.hears(Input::Events { session: session(), events: &events })
     }
 
     fn welcomed(&mut self, pending: Option<u128>, running: Option<u128>) -> Vec<&'static str> {
@@ -149,8 +149,18 @@ fn cancelled(n: u128) -> Event {
     event::DeploymentCancelled { deployment: id(n), reason }.into()
 }
 
+/// The session that is open.
+fn session() -> SessionId {
+    SessionId::new(Uuid::from_u128(1))
+}
+
 fn started(n: u128) -> Event {
-    let session = SessionId::new(Uuid::nil());
+    event::DeploymentStarted { deployment: id(n), session: session() }.into()
+}
+
+/// The start of a deployment by another session's claim.
+fn started_elsewhere(n: u128) -> Event {
+    let session = SessionId::new(Uuid::from_u128(2));
     event::DeploymentStarted { deployment: id(n), session }.into()
 }
 

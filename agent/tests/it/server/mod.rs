@@ -120,10 +120,11 @@ async fn serve(
     let signature = BASE64.decode(signature.as_bytes()).expect("base 64");
     assert!(public_key.verifies(&proof, &signature), "the proof is wrong");
     let mut sent = *cursor;
+    let session = SessionId::new(Uuid::now_v7());
     let (opening, mute) = {
         let mut world = world.lock().expect("no panic");
         world.heard.push(hello.clone());
-        let opening = world.goodbye.clone().unwrap_or_else(|| welcome(&world));
+        let opening = world.goodbye.clone().unwrap_or_else(|| welcome(&world, session));
         (opening, world.mute)
     };
     if sent.is_none() {
@@ -143,12 +144,12 @@ async fn serve(
     if mute {
         std::future::pending::<()>().await;
     }
-    talk(socket, world, changed, sent).await
+    talk(socket, session, world, changed, sent).await
 }
 
-fn welcome(world: &World) -> FromServer {
+fn welcome(world: &World, session: SessionId) -> FromServer {
     FromServer::Welcome {
-        session: SessionId::new(Uuid::now_v7()),
+        session,
         head: world.head.unwrap_or(Version(world.stream.len() as u64)),
         pending: world.agent.pending.as_ref().map(|pending| Pending {
             deployment: pending.id,
@@ -163,6 +164,7 @@ fn welcome(world: &World) -> FromServer {
 
 async fn talk(
     mut socket: WebSocketStream<TcpStream>,
+    session: SessionId,
     world: Arc<Mutex<World>>,
     changed: watch::Sender<u64>,
     mut sent: Option<Version>,
@@ -189,12 +191,16 @@ async fn talk(
         tokio::select! {
             message = listen(&mut socket) => {
                 let message = message?;
-                let answer = {
+                let (answer, is_lost) = {
                     let mut world = world.lock().expect("no panic");
                     world.heard.push(message.clone());
-                    world.answer(message)
+                    let is_claim = matches!(message, FromAgent::Claim { .. });
+                    (world.answer(session, message), is_claim && world.lose_grants)
                 };
                 changed.send_modify(|n| *n += 1);
+                if is_lost {
+                    return None;
+                }
                 if let Some(answer) = answer {
                     say(&mut socket, &answer).await?;
                 }

@@ -35,6 +35,8 @@ pub struct World {
     pub head: Option<Version>,
     /// What Welcome claims to run.
     pub running: Option<DeploymentId>,
+    /// Whether the answer to a claim gets lost, with the connection.
+    pub lose_grants: bool,
     /// Claims that are refused whatever the core says.
     pub refuse_claims: Option<Code>,
     /// Answers to reports and outputs that are swallowed before one is given.
@@ -117,20 +119,19 @@ impl World {
 
     /// Records a start that this agent never asked for.
     pub fn start(&mut self, deployment: DeploymentId) {
-        let session = SessionId::new(Uuid::nil());
+        let session = SessionId::new(Uuid::now_v7());
         let started = self.agent.start(&stream(), deployment, session).expect("it is pending");
         self.append(request_id(), started);
     }
 
     /// Answers a message, as a server does after the commit.
-    pub fn answer(&mut self, message: FromAgent) -> Option<FromServer> {
+    pub fn answer(&mut self, session: SessionId, message: FromAgent) -> Option<FromServer> {
         match message {
             FromAgent::Hello { .. } | FromAgent::Goodbye {} => None,
             FromAgent::Claim { request_id, deployment } => {
                 if let Some(code) = self.refuse_claims {
                     return Some(refusal(request_id, code));
                 }
-                let session = SessionId::new(Uuid::nil());
                 let decided = self.agent.start(&stream(), deployment, session);
                 self.decided(request_id, decided, FromServer::Claimed { request_id, deployment })
             }
