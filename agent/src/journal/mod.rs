@@ -2,8 +2,9 @@
 //!
 //! One line per record: 16 hexadecimal digits of the BLAKE3 of the JSON, a
 //! space, the JSON. A line is synced before the act that it announces. A last
-//! line that a crash tore is cut off; damage anywhere else is an error, for the
-//! journal then no longer says what was done to the machine.
+//! line that a crash tore has no end and is cut off; a whole line that is damaged
+//! is an error wherever it stands, for the journal then no longer says what was
+//! done to the machine.
 
 pub mod fold;
 pub mod record;
@@ -164,13 +165,14 @@ fn read(path: &Path, agent: &AgentName) -> Result<Option<State>, JournalError> {
     let mut state = State::default();
     let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
     for (at, text) in lines.iter().enumerate() {
-        let (number, is_last) = (at + 1, at + 1 == lines.len());
-        let line = match text.strip_suffix(b"\n").ok_or("it is cut off".to_owned()).and_then(decode)
-        {
-            Ok(line) => line,
-            // The first line is never written in place, so it is never torn.
-            Err(_) if is_last && at > 0 => break,
-            Err(what) => return Err(damaged(number, what)),
+        let number = at + 1;
+        let line = match text.strip_suffix(b"\n").map(decode) {
+            Some(Ok(line)) => line,
+            Some(Err(what)) => return Err(damaged(number, what)),
+            // The end of the file, where a crash tore what was being written. The
+            // first line is never written in place, so it is never torn.
+            None if at > 0 => break,
+            None => return Err(damaged(number, "it is cut off".to_owned())),
         };
         match (&line.record, at) {
             (Record::Snapshot { format, .. }, _) if *format != FORMAT => {

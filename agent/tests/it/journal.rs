@@ -68,13 +68,16 @@ fn a_cut_at_any_byte_of_the_last_line_leaves_the_lines_before_it() {
 }
 
 #[test]
-fn damage_before_the_last_line_is_refused_with_its_place() {
+fn damage_of_a_whole_line_is_refused_with_its_place() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("journal");
     drop(begun(folder.path()));
     let whole = fs::read(&path).expect("a journal");
     let second = whole.iter().position(|byte| *byte == b'\n').expect("several lines") + 1;
-    for (at, line) in [(0, 1), (20, 1), (second + 3, 2), (second + 40, 2)] {
+    let third = second + whole[second..].iter().position(|byte| *byte == b'\n').expect("one") + 1;
+    // Of the last one, too: its end says that it was written whole.
+    let places = [(0, 1), (20, 1), (second + 3, 2), (second + 40, 2), (third + 3, 3)];
+    for (at, line) in places.into_iter().chain([(third + 40, 3), (whole.len() - 2, 3)]) {
         let mut damaged = whole.clone();
         damaged[at] ^= 1;
         fs::write(&path, damaged).expect("written");
@@ -83,6 +86,12 @@ fn damage_before_the_last_line_is_refused_with_its_place() {
             other => panic!("byte {at}: {other:?}"),
         }
     }
+    // With a good checksum, and by a program that this one does not understand.
+    let unknown = r#"{"cursor":null,"record":{"record":"something_new"}}"#;
+    let sum: String = blake3::hash(unknown.as_bytes()).to_hex().chars().take(16).collect();
+    let text = [whole.as_slice(), format!("{sum} {unknown}\n").as_bytes()].concat();
+    fs::write(&path, text).expect("written");
+    assert!(matches!(reopen(folder.path()), Err(JournalError::Damaged { line: 4, .. })));
     fs::write(&path, b"").expect("written");
     assert!(matches!(reopen(folder.path()), Err(JournalError::Damaged { line: 1, .. })));
 }
