@@ -16,6 +16,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// The permissions of everybody but a folder's owner.
+const OTHERS: u32 = 0o077;
+
 /// Why the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
@@ -29,6 +32,17 @@ pub enum FolderError {
         /// Why not.
         #[source]
         source: io::Error,
+    },
+    /// Others than its owner may look into it or write to it.
+    #[error(
+        "the state folder {} is open to other users (mode {mode:03o}), and the agent's key is to lie there; run `chmod 700` on it if it is the agent's alone, or name with --state a folder that does not exist yet",
+        path.display()
+    )]
+    Open {
+        /// The folder.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
     },
     /// Another process uses it.
     #[error(
@@ -73,13 +87,25 @@ pub fn default_path(agent: &AgentName) -> Result<PathBuf, FolderError> {
 }
 
 impl Folder {
-    /// Makes the folder if need be and takes it.
+    /// Makes the folder if need be and takes it. One that is there must be its
+    /// owner's alone, and is left as it is.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let path = std::path::absolute(path).map_err(|source| FolderError::Io {
             act: "find",
             path: path.to_owned(),
             source,
         })?;
+        // Before anything is made in it: it may be a folder of something else.
+        match fs::metadata(&path) {
+            Ok(found) => {
+                let mode = found.permissions().mode() & 0o7777;
+                if mode & OTHERS != 0 {
+                    return Err(FolderError::Open { path, mode });
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(FolderError::Io { act: "look at", path, source }),
+        }
         for name in ["", "outputs", "gcroots", "activations"] {
             let part = path.join(name);
             DirBuilder::new()
@@ -88,9 +114,6 @@ impl Folder {
                 .create(&part)
                 .map_err(|source| FolderError::Io { act: "create", path: part, source })?;
         }
-        // The folder may have been there, readable for others.
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))
-            .map_err(|source| FolderError::Io { act: "close off", path: path.clone(), source })?;
         let lock = path.join("lock");
         let io = |source| FolderError::Io { act: "lock", path: lock.clone(), source };
         let file = OpenOptions::new()

@@ -363,6 +363,20 @@ async fn the_key_is_made_once_and_readable_by_nobody_else() {
     });
     assert_eq!(keys.len(), 2);
     assert_eq!(keys[0], keys[1]);
+    // A folder that others may enter is refused, and nothing is done to it.
+    let open = folder.path().join("open");
+    std::fs::create_dir(&open).expect("made");
+    for others in [0o755, 0o710, 0o1777] {
+        let permissions = std::fs::Permissions::from_mode(others);
+        std::fs::set_permissions(&open, permissions).expect("set");
+        let output = agent(&server, &open, &[]).output().await.expect("ran");
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{words}");
+        assert!(words.contains("is open to other users") && words.contains("chmod 700"), "{words}");
+        let mode = std::fs::metadata(&open).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o7777, others);
+        assert_eq!(std::fs::read_dir(&open).expect("a folder").count(), 0);
+    }
     std::fs::write(state.join("key"), "no key").expect("written");
     let (code, words) = ends(&server, &folder).await;
     assert_eq!(code, Some(1), "{words}");

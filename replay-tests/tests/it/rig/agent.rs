@@ -7,6 +7,7 @@ use super::world::World;
 use ledger_core::{EventId, RequestId, StorePath};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// A machine with its profile and state, and the agent that runs on it.
@@ -119,6 +120,8 @@ impl Agent {
     pub(crate) fn copy_state_to(&self, world: &World, machine: &str) {
         let to = world.folder().join(machine).join("state");
         copy_folder(&self.state(), &to);
+        let owner = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(&to, owner).expect("the folder can be closed to others");
     }
 
     /// Returns where the profile points, and Nix's number of it.
