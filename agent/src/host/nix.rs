@@ -88,7 +88,8 @@ impl NixHost {
         let mut output = OutputFile::open(task.output)?;
         output.line(&format!("fetching {path}"))?;
         let from = output.len();
-        let realise = Invocation::new("nix-store", self.realise_args(path, &root));
+        let args = self.realise_args(path, &root, profile::is_root());
+        let realise = Invocation::new("nix-store", args);
         match process::run(&realise, &mut output, FETCH_TIMEOUT, task.cancel)? {
             Exit::Cancelled => return Ok(None),
             exit if exit.is_success() => {}
@@ -113,7 +114,10 @@ impl NixHost {
         Ok(Some(Outcome::Fetched { closure_bytes, closure_paths }))
     }
 
-    fn realise_args(&self, path: &str, root: &Path) -> Vec<String> {
+    /// Signatures are demanded by root, whatever the machine's configuration says.
+    /// Nix takes no such word from another user but with a warning, and there its
+    /// daemon demands them; with a cache of its own the agent asks all the same.
+    fn realise_args(&self, path: &str, root: &Path, is_root: bool) -> Vec<String> {
         let root = root.to_string_lossy();
         let mut args: Vec<String> =
             ["--realise", path, "--add-root", &root].map(str::to_owned).into();
@@ -126,7 +130,8 @@ impl NixHost {
         if !self.trusted_public_keys.is_empty() {
             option("trusted-public-keys", self.trusted_public_keys.join(" "));
         }
-        if !(self.substituters.is_empty() && self.trusted_public_keys.is_empty()) {
+        let has_own = !self.substituters.is_empty() || !self.trusted_public_keys.is_empty();
+        if is_root || has_own {
             option("require-sigs", "true".to_owned());
         }
         args
@@ -261,5 +266,34 @@ fn measure(path: &str, task: &Task<'_>) -> io::Result<Option<(u64, u64)>> {
         exit => Err(io::Error::other(format!(
             "nix-store --query --graphml {path} {exit} and named {paths} paths"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signatures_are_demanded_by_root_and_of_a_cache_of_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let host = |substituters: &[&str], keys: &[&str]| NixHost {
+            folder: Folder::open(&folder.path().join("state")).expect("it opens"),
+            profile: PathBuf::from("/profile"),
+            substituters: substituters.iter().map(|s| (*s).to_owned()).collect(),
+            trusted_public_keys: keys.iter().map(|s| (*s).to_owned()).collect(),
+            supervisor: PathBuf::from("/supervisor"),
+        };
+        for (substituters, keys, is_root, demanded) in [
+            (&[][..], &[][..], true, true),
+            (&[], &[], false, false),
+            (&["https://cache"], &[], false, true),
+            (&[], &["cache-1:a"], false, true),
+            (&["https://cache"], &["cache-1:a"], true, true),
+        ] {
+            let args = host(substituters, keys).realise_args("/path", Path::new("/root"), is_root);
+            let option = ["--option", "require-sigs", "true"];
+            let found = args.windows(3).any(|words| words == option);
+            assert_eq!(found, demanded, "{substituters:?} {keys:?} {is_root}");
+        }
     }
 }

@@ -46,7 +46,7 @@ impl Nix {
         self.folder.path().join(name)
     }
 
-    fn cache(&self) -> String {
+    pub fn cache(&self) -> String {
         format!("file://{}", text(&self.path("cache")))
     }
 

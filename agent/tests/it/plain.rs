@@ -1,9 +1,34 @@
 //! A plain profile on real Nix, by the real program.
 
 use crate::nix::Nix;
-use crate::rig::{exit_code, start, terminate};
+use crate::rig::{agent, exit_code, start, terminate};
 use crate::server::Server;
 use ledger_core::event::{ClosureKind, Event};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unsigned_closure_is_refused_though_the_machine_would_take_it() {
+    let (nix, server) = (Nix::new(), Server::start().await);
+    let path = nix.publish("unsigned", &[("bin/hello", "hello")], false);
+    let mut args = vec!["--profile".to_owned(), crate::nix::text(&nix.profile())];
+    if !rustix::process::geteuid().is_root() {
+        // Another user's word counts only with a cache of the agent's own.
+        args.extend(["--substituter".to_owned(), nix.cache()]);
+    }
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let config = format!("substituters = {}\nrequire-sigs = false\n", nix.cache());
+    let mut command = agent(&server, &nix.path("state"), &args);
+    let mut agent = command.env("NIX_CONFIG", config).spawn().expect("it starts");
+    let deployment = server.with(|world| world.request(&path));
+    server.until("it ends", |world| world.ended(deployment)).await;
+    server.with(|world| {
+        assert_eq!(world.story(deployment), ["DeploymentStarted", "DeploymentFailed"]);
+        let error = world.error(deployment);
+        assert!(error.contains("is not signed by any of the keys"), "{error}");
+    });
+    assert!(!std::path::Path::new(path.as_str()).exists());
+    terminate(&agent);
+    assert_eq!(exit_code(&mut agent).await, Some(0));
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plain_profile_is_fetched_activated_and_reported() {
