@@ -268,7 +268,8 @@ fn refused(state: &State, request_id: RequestId, code: Code, context: &Context) 
     let mut records: Vec<Record> = answered(state, request_id).into_iter().collect();
     // By the log it runs on, and would for ever. What is true of the machine
     // cannot be told any more, and that is told.
-    let stuck = report.filter(|report| code == Code::ReportOutOfOrder && is_own_end(report));
+    let is_untold = matches!(code, Code::ReportOutOfOrder | Code::ReportInvalid);
+    let stuck = report.filter(|report| is_untold && is_own_end(report));
     records.extend(
         stuck.map(|report| Record::Lost { report: lost_report(report.deployment, context) }),
     );

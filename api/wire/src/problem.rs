@@ -128,5 +128,7 @@ codes! {
     /// See [`ledger_core::Rejection`].
     DeploymentEnded = "already_ended", 409, "The deployment has ended";
     /// See [`ledger_core::Rejection`].
+    ReportInvalid = "report_invalid", 422, "The report holds an impossible number";
+    /// See [`ledger_core::Rejection`].
     ReportOutOfOrder = "report_out_of_order", 409, "The report does not follow the one before";
 }

@@ -136,6 +136,23 @@ impl Report {
     pub const fn is_end(&self) -> bool {
         matches!(self, Self::Succeeded { .. } | Self::Failed { .. })
     }
+
+    /// Returns the first number that is too large for an event, with its name.
+    fn beyond_bounds(&self) -> Option<(&'static str, u64)> {
+        let numbers = match self {
+            Self::ClosureFetched { closure_bytes, closure_paths } => {
+                [Some(("closure_bytes", *closure_bytes)), Some(("closure_paths", *closure_paths))]
+            }
+            Self::ActivationSucceeded { generation, .. } => {
+                [generation.map(|generation| ("generation", generation)), None]
+            }
+            Self::ActivationFailed { .. } => [None, None],
+            Self::Succeeded { output } | Self::Failed { output, .. } => {
+                [Some(("output.bytes", output.bytes)), None]
+            }
+        };
+        numbers.into_iter().flatten().find(|(_, value)| *value > limits::EVENT_INTEGER_MAX)
+    }
 }
 
 impl Agent {
@@ -312,6 +329,9 @@ impl Agent {
                 None => self.not_startable(deployment),
             });
         };
+        if let Some((field, value)) = report.beyond_bounds() {
+            return Err(Rejection::ReportInvalid { deployment, field, value });
+        }
         let in_order = match report {
             Report::ClosureFetched { .. } => running.phase == Phase::Started,
             Report::ActivationSucceeded { .. } | Report::ActivationFailed { .. } => {

@@ -6,6 +6,7 @@ use crate::annex::Annex;
 use crate::event::{DisconnectReason, Event, Reach, SecretHash};
 use crate::ids::{ActivationId, DeploymentId, EventId, NodeId, RequestId, SessionId, TokenId};
 use crate::key::PublicKey;
+use crate::limits;
 use crate::names::{AgentName, AgentPattern, ProgramVersion, System, WorkspaceName};
 use crate::rights::TokenKind;
 use crate::stream::StreamId;
@@ -335,6 +336,19 @@ pub enum Rejection {
         /// The id given.
         deployment: DeploymentId,
     },
+    /// A report with a number that no event may hold.
+    #[error(
+        "the report about deployment {deployment} gives {field} as {value}, which is beyond {max}; upgrade the agent, or look for what is wrong on its machine",
+        max = limits::EVENT_INTEGER_MAX
+    )]
+    ReportInvalid {
+        /// The id given.
+        deployment: DeploymentId,
+        /// Which number.
+        field: &'static str,
+        /// What it is.
+        value: u64,
+    },
     /// A report that does not follow what was reported before.
     #[error("the report about deployment {deployment} does not follow what was reported before")]
     ReportOutOfOrder {
@@ -372,6 +386,7 @@ impl Rejection {
             Self::DeploymentCancelled { .. } => "cancelled",
             Self::DeploymentStarted { .. } => "already_started",
             Self::DeploymentEnded { .. } => "already_ended",
+            Self::ReportInvalid { .. } => "report_invalid",
             Self::ReportOutOfOrder { .. } => "report_out_of_order",
         }
     }

@@ -42,5 +42,5 @@ pub const OUTPUT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of an ordinary request's body; the spec has its own bound.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
-/// Depth of nested JSON that is read; deploy.json needs 4.
-pub const JSON_DEPTH_MAX: usize = 32;
+/// An integer in an event: what every JSON reader takes exactly, 2^53.
+pub const EVENT_INTEGER_MAX: u64 = 1 << 53;

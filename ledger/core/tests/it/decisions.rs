@@ -303,6 +303,45 @@ fn reports_follow_each_other_in_order() {
 }
 
 #[test]
+fn a_report_holds_no_number_that_a_reader_of_json_would_change() {
+    type Make = fn(u64) -> Report;
+    let reports: [Make; 5] = [
+        |n| Report::ClosureFetched { closure_bytes: n, closure_paths: 1 },
+        |n| Report::ClosureFetched { closure_bytes: 1, closure_paths: n },
+        |n| Report::ActivationSucceeded {
+            closure: ClosureKind::Plain,
+            generation: Some(n),
+            previous: None,
+        },
+        |n| Report::Succeeded { output: OutputDigest { bytes: n, ..output() } },
+        |n| Report::Failed {
+            reason: FailureReason::AgentError,
+            outcome: FailureOutcome::Unknown,
+            output: OutputDigest { bytes: n, ..output() },
+            error: String::new(),
+        },
+    ];
+    let max = ledger_core::limits::EVENT_INTEGER_MAX;
+    assert_eq!(max as f64 as u64, max, "a float holds it");
+    for make in reports {
+        let mut ledger = Ledger::with_agents(&["web"]);
+        ledger.does(activate(1, &["web"]));
+        let deployment = ledger.pending("web");
+        ledger.does(start("web", deployment));
+        for before in [fetched(), activated()] {
+            if ledger.clone().decide(report("web", deployment, make(max))).is_ok() {
+                break;
+            }
+            ledger.does(report("web", deployment, before));
+        }
+        for too_large in [max + 1, u64::MAX] {
+            ledger.check(report("web", deployment, make(too_large)), Err("report_invalid"));
+        }
+        assert!(ledger.decide(report("web", deployment, make(max))).is_ok());
+    }
+}
+
+#[test]
 fn tokens_are_limited_and_revoked() {
     let mut ledger = Ledger::with_agents(&[]);
     let issue = |kind, reach, agents: &[&str]| Command::IssueToken {
