@@ -131,7 +131,7 @@ where
     let mut snapshot: Arc<Snapshot<P::State>> = Arc::default();
     loop {
         let from = snapshot.position.next();
-        let (mut records, halted) = match log.read(from, limits::PAGE_RECORDS_MAX).await {
+        let (mut records, halted) = match log.read_bare(from, limits::PAGE_RECORDS_MAX).await {
             Ok(records) if records.is_empty() => {
                 wait(&mut head, snapshot.position).await;
                 continue;

@@ -1,6 +1,6 @@
 //! What a database must be able to do, and nothing of how writes are judged.
 
-use crate::read::{ReadError, StoredOutput};
+use crate::read::{Annexes, ReadError, StoredOutput};
 use futures_util::future::BoxFuture;
 use ledger_core::event::Digest;
 use ledger_core::{DeploymentId, EventId, Position, Record, RequestId, StreamId, Version};
@@ -110,7 +110,8 @@ pub(crate) trait Append: Send + 'static {
 ///
 /// No answer holds on to a snapshot of the database: each page is one statement.
 pub(crate) trait Read: Send + Sync + 'static {
-    /// Reads records from the position on.
+    /// Reads records from the position on, fewer than `limit` only at the end or
+    /// where [`crate::limits::PAGE_BYTES_MAX`] is reached.
     fn records(
         &self,
         from: Position,
@@ -118,13 +119,21 @@ pub(crate) trait Read: Send + Sync + 'static {
         annexes: bool,
     ) -> BoxFuture<'_, Result<Vec<Record>, ReadError>>;
 
-    /// Reads records of a stream from the version on.
+    /// Reads records of a stream from the version on, bounded as [`Read::records`] is.
     fn stream<'a>(
         &'a self,
         stream: &'a StreamId,
         from: Version,
         limit: usize,
+        annexes: bool,
     ) -> BoxFuture<'a, Result<Vec<Record>, ReadError>>;
+
+    /// Reads the annexes that are stored for the positions. What is damaged is an
+    /// error of its own, and none of the others.
+    fn annexes<'a>(
+        &'a self,
+        positions: &'a [Position],
+    ) -> BoxFuture<'a, Result<Annexes, ReadError>>;
 
     /// Finds an event.
     fn find(&self, id: EventId) -> BoxFuture<'_, Result<Option<Record>, ReadError>>;
@@ -146,6 +155,14 @@ pub(crate) trait Read: Send + Sync + 'static {
         after: u64,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(u64, DeploymentId)>, ReadError>>;
+
+    /// Reads one deployment's output from the byte on, in its order.
+    fn output_from(
+        &self,
+        deployment: DeploymentId,
+        offset: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<StoredOutput>, ReadError>>;
 
     /// Reads one piece of output.
     fn output(&self, cursor: u64) -> BoxFuture<'_, Result<Option<StoredOutput>, ReadError>>;

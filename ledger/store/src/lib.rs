@@ -23,5 +23,5 @@ mod writer;
 pub use clock::{Clock, SystemClock};
 pub use log::Log;
 pub use open::{OpenError, Options, Readiness};
-pub use read::{ReadError, StoredOutput};
+pub use read::{Annexes, ReadError, StoredOutput};
 pub use write::{Change, Expectation, OutputError, OutputWrite, Write, WriteError, Written};

@@ -20,5 +20,9 @@ pub(crate) const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) const OUTPUT_ROWS_SCANNED_MAX: usize = 4_096;
 /// Deployments whose output is found by index; for more, the table is scanned from the cursor on.
 pub(crate) const OUTPUT_DEPLOYMENTS_INDEXED_MAX: usize = 64;
+/// Bytes of payloads and annexes after which a page of records ends, however few
+/// they are: a page of the largest would have hundreds of megabytes. A page of
+/// ordinary ones is never cut.
+pub(crate) const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Pieces of output in one page: 8 MiB at most.
 pub(crate) const OUTPUT_PAGE_MAX: usize = 256;

@@ -4,7 +4,7 @@ use crate::backend::Read;
 use crate::clock::Clock;
 use crate::limits;
 use crate::open::{OpenError, Options, Readiness};
-use crate::read::{ReadError, StoredOutput};
+use crate::read::{Annexes, ReadError, StoredOutput, weight};
 use crate::sqlite;
 use crate::write::{OutputError, OutputWrite, Write, WriteError, Written};
 use crate::writer::{Signals, Task, Writer};
@@ -69,28 +69,63 @@ impl Log {
     }
 
     /// Reads at most `limit` records from the position on, with their annexes.
-    /// Fewer mean that the head was reached.
+    ///
+    /// A page may be shorter, where its bytes are many. Only an empty one says
+    /// that the head was reached.
     pub async fn read(&self, from: Position, limit: usize) -> Result<Vec<Record>, ReadError> {
+        self.page(from, limit, true).await
+    }
+
+    /// Reads as [`Log::read`] does, but no annex: for who folds. A damaged annex
+    /// does not keep the history from being read.
+    pub async fn read_bare(&self, from: Position, limit: usize) -> Result<Vec<Record>, ReadError> {
+        self.page(from, limit, false).await
+    }
+
+    async fn page(
+        &self,
+        from: Position,
+        limit: usize,
+        annexes: bool,
+    ) -> Result<Vec<Record>, ReadError> {
         // Before the query: what is committed meanwhile may be in the answer or not.
         let head = *self.head.borrow();
         let from = from.max(Position::ZERO.next());
-        let records = self.reader.records(from, limit, true).await?;
+        let records = self.reader.records(from, limit, annexes).await?;
         let next = records.last().map_or(from, |record| record.position.next());
-        if records.len() < limit && next <= head {
+        let bytes: usize = records.iter().map(weight).sum();
+        if records.len() < limit && bytes < limits::PAGE_BYTES_MAX && next <= head {
             // The end of the log is gone, while this process knows of it.
             return Err(ReadError::Gap { expected: next, found: head.next() });
         }
         Ok(records)
     }
 
-    /// Reads at most `limit` records of a stream from the version on, with their annexes.
+    /// Reads at most `limit` records of a stream from the version on, with their
+    /// annexes. As with [`Log::read`], only an empty page is the end.
     pub async fn read_stream(
         &self,
         stream: &StreamId,
         from: Version,
         limit: usize,
     ) -> Result<Vec<Record>, ReadError> {
-        self.reader.stream(stream, from.max(Version::ZERO.next()), limit).await
+        self.reader.stream(stream, from.max(Version::ZERO.next()), limit, true).await
+    }
+
+    /// Reads as [`Log::read_stream`] does, but no annex.
+    pub async fn read_stream_bare(
+        &self,
+        stream: &StreamId,
+        from: Version,
+        limit: usize,
+    ) -> Result<Vec<Record>, ReadError> {
+        self.reader.stream(stream, from.max(Version::ZERO.next()), limit, false).await
+    }
+
+    /// Reads the annexes of events that were read bare. Those that never were or
+    /// were erased are not in the answer; a damaged one is an error by itself.
+    pub async fn annexes(&self, positions: &[Position]) -> Result<Annexes, ReadError> {
+        self.reader.annexes(positions).await
     }
 
     /// Finds an event by its id.
@@ -134,6 +169,17 @@ impl Log {
             return Ok((pieces, cursor.max(after)));
         }
         self.scan_output(&deployments.iter().copied().collect(), after, limit).await
+    }
+
+    /// Reads one deployment's stored output from the byte on, in its order, at most
+    /// `limit` pieces. An empty answer is the end.
+    pub async fn read_output_from(
+        &self,
+        deployment: DeploymentId,
+        offset: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredOutput>, ReadError> {
+        self.reader.output_from(deployment, offset, limit.min(limits::OUTPUT_PAGE_MAX)).await
     }
 
     /// Goes through the output of all, for the many of a large activation; only
@@ -190,6 +236,13 @@ impl Log {
         self.readiness.borrow().clone()
     }
 
+    /// Returns when the log takes no writes any more, for good: it was closed, or
+    /// its writer ended by a defect.
+    pub async fn closed(&self) {
+        let mut done = self.done.clone();
+        while done.changed().await.is_ok() {}
+    }
+
     /// Lets the log take writes again after its clock jumped, and records who vouched for it.
     pub async fn confirm_clock(&self, write: Write) -> Result<Written, WriteError> {
         let (reply, answer) = oneshot::channel();
@@ -200,8 +253,7 @@ impl Log {
     pub async fn close(&self) {
         // If the writer is gone, so is everything that it held.
         let _ = self.inbox.send(Task::Close).await;
-        let mut done = self.done.clone();
-        while done.changed().await.is_ok() {}
+        self.closed().await;
     }
 
     /// Returns the state that the next decision would be taken from. For tests.

@@ -1,6 +1,7 @@
 //! What is read, and why it may not be.
 
-use ledger_core::{DeploymentId, Position, Timestamp};
+use ledger_core::{DeploymentId, Position, Record, SealedAnnex, Timestamp};
+use std::collections::BTreeMap;
 
 /// A piece of output as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,9 @@ pub struct StoredOutput {
     /// The bytes.
     pub bytes: Vec<u8>,
 }
+
+/// Stored annexes, each by its event's position: whole, or why it is damaged.
+pub type Annexes = BTreeMap<Position, Result<SealedAnnex, ReadError>>;
 
 /// Why a read gave nothing.
 #[derive(Debug, thiserror::Error)]
@@ -41,4 +45,9 @@ pub enum ReadError {
     /// The database failed.
     #[error("the database failed while reading")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Returns how many bytes a record counts towards a page's.
+pub(crate) fn weight(record: &Record) -> usize {
+    record.payload.len() + record.annex.as_ref().map_or(0, |annex| annex.bytes.len())
 }

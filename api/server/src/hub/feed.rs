@@ -70,12 +70,15 @@ impl Feed {
         let (log, stream, from) = (&self.log, &self.stream, self.cursor.next());
         let reading = self.reading.get_or_insert_with(|| {
             let (log, stream) = (log.clone(), stream.clone());
-            Box::pin(async move { log.read_stream(&stream, from, limits::CATCH_UP_EVENTS).await })
+            Box::pin(
+                async move { log.read_stream_bare(&stream, from, limits::CATCH_UP_EVENTS).await },
+            )
         });
         let read = reading.await;
         self.reading = None;
         let records = read?;
-        self.catches_up = records.len() >= limits::CATCH_UP_EVENTS;
+        // A page of few but large events is short, too: only an empty one is the end.
+        self.catches_up = !records.is_empty();
         if let Some(last) = records.last() {
             self.cursor = last.version;
         }

@@ -3,7 +3,9 @@
 use super::append::signed;
 use super::row;
 use crate::backend::Read;
-use crate::read::{ReadError, StoredOutput};
+use crate::limits;
+use crate::read::{Annexes, ReadError, StoredOutput, weight};
+use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
 use ledger_core::{DeploymentId, EventId, Position, Record, StreamId, Version};
 use sqlx::sqlite::SqliteRow;
@@ -54,15 +56,19 @@ impl SqliteReader {
         const WITHOUT: &str = events!("", "", " WHERE e.position >= ? ORDER BY e.position LIMIT ?");
         let query = sqlx::query(if annexes { WITH_ANNEXES } else { WITHOUT });
         let query = query.bind(signed(from.0)).bind(signed(limit as u64));
-        let rows = query.fetch_all(&self.pool).await.map_err(database)?;
+        let mut rows = query.fetch(&self.pool);
         let mut expected = from;
-        let mut records = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let record = row::record(row, annexes)?;
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        while bytes < limits::PAGE_BYTES_MAX
+            && let Some(row) = rows.try_next().await.map_err(database)?
+        {
+            let record = row::record(&row, annexes)?;
             if record.position != expected {
                 return Err(ReadError::Gap { expected, found: record.position });
             }
             expected = expected.next();
+            bytes += weight(&record);
             records.push(record);
         }
         Ok(records)
@@ -73,27 +79,69 @@ impl SqliteReader {
         stream: &StreamId,
         from: Version,
         limit: usize,
+        annexes: bool,
     ) -> Result<Vec<Record>, ReadError> {
-        const SQL: &str = events!(
+        const WITH_ANNEXES: &str = events!(
             " WHERE e.stream = (SELECT id FROM names WHERE name = ?) AND e.version >= ? \
              ORDER BY e.version LIMIT ?"
         );
-        let query = sqlx::query(SQL).bind(stream.to_string());
+        const WITHOUT: &str = events!(
+            "",
+            "",
+            " WHERE e.stream = (SELECT id FROM names WHERE name = ?) AND e.version >= ? \
+             ORDER BY e.version LIMIT ?"
+        );
+        let query = sqlx::query(if annexes { WITH_ANNEXES } else { WITHOUT });
+        let query = query.bind(stream.to_string());
         let query = query.bind(signed(from.0)).bind(signed(limit as u64));
-        let rows = query.fetch_all(&self.pool).await.map_err(database)?;
+        let mut rows = query.fetch(&self.pool);
         let mut expected = from;
-        let mut records = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let record = row::record(row, true)?;
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        while bytes < limits::PAGE_BYTES_MAX
+            && let Some(row) = rows.try_next().await.map_err(database)?
+        {
+            let record = row::record(&row, annexes)?;
             if record.version != expected {
                 let (position, found) = (record.position, record.version);
                 let what = format!("version {found} stands where {expected} should");
                 return Err(ReadError::Corrupt { position, column: "version", what });
             }
             expected = expected.next();
+            bytes += weight(&record);
             records.push(record);
         }
         Ok(records)
+    }
+
+    async fn annexes(&self, positions: &[Position]) -> Result<Annexes, ReadError> {
+        const SQL: &str = "SELECT e.position, e.annex_digest, x.salt AS annex_salt, \
+             x.bytes AS annex FROM annexes x JOIN events e ON e.position = x.position \
+             WHERE x.position IN (SELECT value FROM json_each(?))";
+        let positions: Vec<String> =
+            positions.iter().map(|position| position.0.to_string()).collect();
+        let query = sqlx::query(SQL).bind(format!("[{}]", positions.join(",")));
+        let mut rows = query.fetch(&self.pool);
+        let mut annexes = Annexes::new();
+        while let Some(row) = rows.try_next().await.map_err(database)? {
+            let (position, annex) = row::annex(&row)?;
+            annexes.insert(position, annex);
+        }
+        Ok(annexes)
+    }
+
+    async fn output_from(
+        &self,
+        deployment: DeploymentId,
+        offset: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredOutput>, ReadError> {
+        const SQL: &str = "SELECT cursor, deployment, start, stored_at, bytes FROM outputs \
+             WHERE deployment = ? AND start >= ? ORDER BY start LIMIT ?";
+        let query = sqlx::query(SQL).bind(deployment.bytes().to_vec());
+        let query = query.bind(signed(offset)).bind(signed(limit as u64));
+        let rows = query.fetch_all(&self.pool).await.map_err(database)?;
+        rows.iter().map(row::output).collect()
     }
 
     async fn find(&self, id: EventId) -> Result<Option<Record>, ReadError> {
@@ -171,8 +219,16 @@ impl Read for SqliteReader {
         stream: &'a StreamId,
         from: Version,
         limit: usize,
+        annexes: bool,
     ) -> BoxFuture<'a, Result<Vec<Record>, ReadError>> {
-        Box::pin(self.stream(stream, from, limit))
+        Box::pin(self.stream(stream, from, limit, annexes))
+    }
+
+    fn annexes<'a>(
+        &'a self,
+        positions: &'a [Position],
+    ) -> BoxFuture<'a, Result<Annexes, ReadError>> {
+        Box::pin(self.annexes(positions))
     }
 
     fn find(&self, id: EventId) -> BoxFuture<'_, Result<Option<Record>, ReadError>> {
@@ -194,6 +250,15 @@ impl Read for SqliteReader {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(u64, DeploymentId)>, ReadError>> {
         Box::pin(self.output_owners(after, limit))
+    }
+
+    fn output_from(
+        &self,
+        deployment: DeploymentId,
+        offset: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<StoredOutput>, ReadError>> {
+        Box::pin(self.output_from(deployment, offset, limit))
     }
 
     fn output(&self, cursor: u64) -> BoxFuture<'_, Result<Option<StoredOutput>, ReadError>> {

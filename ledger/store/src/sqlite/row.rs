@@ -125,6 +125,18 @@ pub(super) fn record(row: &SqliteRow, annexes: bool) -> Result<Record, ReadError
     })
 }
 
+/// Reads a row of a query for annexes.
+pub(super) fn annex(
+    row: &SqliteRow,
+) -> Result<(Position, Result<SealedAnnex, ReadError>), ReadError> {
+    let cells = Cells { row, position: Position(position(row, "position")?) };
+    let annex = || {
+        let digest = cells.bytes("annex_digest")?.map(AnnexDigest);
+        cells.annex(digest)?.ok_or_else(|| cells.corrupt("annex_salt", "nothing stands there"))
+    };
+    Ok((cells.position, annex()))
+}
+
 /// Reads a row of a query for output.
 pub(super) fn output(row: &SqliteRow) -> Result<StoredOutput, ReadError> {
     let (cursor, deployment) = output_owner(row)?;

@@ -299,3 +299,33 @@ async fn an_event_of_a_newer_program_stops_opening() {
     };
     assert!(what.contains("SomethingNew") && what.contains("upgrade"), "{what}");
 }
+
+#[tokio::test]
+async fn a_damaged_annex_keeps_nothing_else_from_being_read() {
+    let place = Place::sqlite();
+    let log = filled(&place).await;
+    let whole = read_all(&log).await;
+    let with: Vec<Position> =
+        whole.iter().filter(|r| r.annex.is_some()).map(|r| r.position).collect();
+    let [damaged, sound] = with[..] else { panic!("two annexes, not {with:?}") };
+    let mut raw = raw(&place).await;
+    let sql = format!(
+        "DROP TRIGGER annexes_no_update; UPDATE annexes SET bytes = x'7b7d' WHERE position = {damaged}"
+    );
+    execute(&mut raw, &sql).await.unwrap();
+    assert!(matches!(log.read(damaged, 1).await, Err(ReadError::Corrupt { .. })));
+    let bare = log.read_bare(Position(1), 100).await.unwrap();
+    assert!(bare.iter().map(|r| r.event_id).eq(whole.iter().map(|r| r.event_id)));
+    assert!(bare.iter().all(|record| record.annex.is_none()));
+    let stream = &whole[damaged.0 as usize - 1].stream;
+    let in_stream = log.read_stream_bare(stream, Version(1), 100).await.unwrap();
+    assert!(in_stream.iter().any(|record| record.position == damaged));
+    let mut annexes = log.annexes(&[Position(1), damaged, sound]).await.unwrap();
+    assert_eq!(annexes.len(), 2);
+    let error = annexes.remove(&damaged).unwrap().unwrap_err();
+    assert!(
+        matches!(error, ReadError::Corrupt { position, column: "annex", .. } if position == damaged)
+    );
+    let annex = annexes.remove(&sound).unwrap().unwrap();
+    assert_eq!(Some(annex), whole[sound.0 as usize - 1].annex);
+}

@@ -66,5 +66,7 @@ conformance! {
         everything_is_read_back_as_it_was_written
         a_restart_keeps_everything
         pages_meet
+        pages_are_bounded_by_their_bytes
+        one_deployments_output_is_read_by_its_bytes
         a_stream_is_read_by_version;
 }

@@ -92,6 +92,52 @@ pub(super) async fn pages_meet(place: &Place) {
     assert!(log.read(Position(1), 0).await.unwrap().is_empty());
 }
 
+/// 300 events that carry 32 KiB each are more than one page may hold.
+pub(super) async fn pages_are_bounded_by_their_bytes(place: &Place) {
+    const EVENTS: u64 = 300;
+    let log = place.open().await;
+    let stream = StreamId::Node(node());
+    for _ in 0..EVENTS / 10 {
+        let annex = Annex { error: Some("😀".repeat(8 * 1024)), ..Annex::default() };
+        let new = || NewEvent {
+            annex: annex.clone(),
+            ..NewEvent::new(stream.clone(), event::NodeStopped {})
+        };
+        write(&log, events((0..10).map(|_| new()).collect())).await;
+    }
+    let mut pages = Vec::new();
+    let mut from = Position(1);
+    loop {
+        let page = log.read(from, 1_000).await.unwrap();
+        let Some(last) = page.last() else { break };
+        assert_eq!(page[0].position, from);
+        from = last.position.next();
+        pages.push(page.len());
+    }
+    assert_eq!(from, Position(EVENTS + 1), "nothing is left out");
+    assert!(pages.len() > 1, "one page of {pages:?}");
+    let in_stream = log.read_stream(&stream, Version(1), 1_000).await.unwrap().len();
+    assert_eq!(in_stream, pages[0]);
+    // Without annexes they are small.
+    assert_eq!(log.read_bare(Position(1), 1_000).await.unwrap().len() as u64, EVENTS);
+    let bare = log.read_stream_bare(&stream, Version(1), 1_000).await.unwrap();
+    assert_eq!(bare.len() as u64, EVENTS);
+}
+
+pub(super) async fn one_deployments_output_is_read_by_its_bytes(place: &Place) {
+    let log = place.open().await;
+    for n in 0..10_u64 {
+        log.write_output(output(1, n, &[b'a' + n as u8])).await.unwrap();
+        log.write_output(output(2, n, b"x")).await.unwrap();
+    }
+    let pieces = log.read_output_from(deployment(1), 4, 3).await.unwrap();
+    let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.bytes.clone()).collect();
+    assert_eq!((pieces[0].offset, bytes.as_slice()), (4, &b"efg"[..]));
+    assert_eq!(log.read_output_from(deployment(1), 9, 3).await.unwrap().len(), 1);
+    assert!(log.read_output_from(deployment(1), 10, 3).await.unwrap().is_empty());
+    assert!(log.read_output_from(deployment(3), 0, 3).await.unwrap().is_empty());
+}
+
 pub(super) async fn a_stream_is_read_by_version(place: &Place) {
     let log = place.open().await;
     for n in 0..12_u64 {
