@@ -59,6 +59,9 @@ pub enum Failed {
     /// The listener ended.
     #[error("the listener ended")]
     Listener(#[source] Option<Arc<std::io::Error>>),
+    /// The log's writer ended, so that nothing can be recorded.
+    #[error("the log takes no writes any more; the server's own log says why")]
+    Log,
     /// The folds ended, so that no answer would be right.
     #[error("the log cannot be followed any further")]
     Fold(#[source] WaitError),
@@ -120,6 +123,7 @@ impl Running {
         let live = self.runner.live().clone();
         tokio::select! {
             ended = self.listener.ended() => Failed::Listener(ended.err()),
+            () = self.server.log.closed() => Failed::Log,
             halted = live.stopped() => Failed::Fold(halted),
         }
     }

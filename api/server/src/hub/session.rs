@@ -71,8 +71,23 @@ pub(crate) enum Ending {
     TokenRefused(String),
     /// The server stops.
     Stopping,
-    /// The server cannot serve it now, and why.
+    /// The server cannot serve it now, or made a mistake, and why. The log has no
+    /// word of its own for it, and says that the connection was lost.
     Unavailable(String),
+}
+
+/// A session that was not opened.
+pub(crate) struct NotOpened {
+    pub(crate) ending: Ending,
+    /// Whether the log has its opening, or may have it, so that its end is to be
+    /// recorded.
+    pub(crate) recorded: bool,
+}
+
+impl From<Ending> for NotOpened {
+    fn from(ending: Ending) -> Self {
+        Self { ending, recorded: false }
+    }
 }
 
 impl Ending {
@@ -93,6 +108,16 @@ impl Ending {
 }
 
 impl Identity {
+    /// The identity of a session that is about to be opened.
+    pub(crate) fn of_new(caller: &Caller, agent: &AgentName) -> Self {
+        Self {
+            workspace: caller.token.workspace.clone(),
+            agent: agent.clone(),
+            session: SessionId::new(uuid::Uuid::now_v7()),
+            token: caller.token.id,
+        }
+    }
+
     pub(crate) fn stream(&self) -> StreamId {
         StreamId::Agent(self.workspace.clone(), self.agent.clone())
     }
@@ -109,40 +134,26 @@ impl Identity {
 /// 2. the session is registered, so that what comes from now on is queued;
 /// 3. the folds are read, at the opening or later: their head is how far the log
 ///    is read, and what the queue holds up to there is passed over.
+///
+/// Whoever calls it closes what was not opened but is recorded.
 pub(crate) async fn open(
     server: &Server,
     caller: &Caller,
+    identity: &Identity,
     introduction: Introduction,
-) -> Result<Open, Ending> {
-    let session = SessionId::new(uuid::Uuid::now_v7());
-    let identity = Identity {
-        workspace: caller.token.workspace.clone(),
-        agent: introduction.agent.clone(),
-        session,
-        token: caller.token.id,
-    };
+) -> Result<Open, NotOpened> {
     if !caller.covers(&identity.agent) {
         let detail = format!("the token does not cover the agent name {}", identity.agent);
-        return Err(Ending::TokenRefused(detail));
+        return Err(Ending::TokenRefused(detail).into());
     }
-    let opened = connect(server, caller, &identity, &introduction).await?;
-    let open = match server.registry.register(&identity, introduction.key, opened) {
-        Ok(registered) => {
-            let snapshot = server.live.wait_for(opened, limits::FOLD_TIMEOUT).await;
-            snapshot.map_err(|error| Ending::Unavailable(error.to_string())).and_then(|snapshot| {
-                check(server, &snapshot, &identity, introduction.key)
-                    .map(|(agent, head)| (registered, agent, head))
-            })
-        }
-        Err(ending) => Err(ending),
-    };
-    let (registered, agent, head) = match open {
-        Ok(open) => open,
-        Err(ending) => {
-            close(server, &identity, &ending).await;
-            return Err(ending);
-        }
-    };
+    let opened = connect(server, caller, identity, &introduction).await?;
+    let recorded = |ending| NotOpened { ending, recorded: true };
+    let registered = server.registry.register(identity, introduction.key, opened);
+    let registered = registered.map_err(recorded)?;
+    let snapshot = server.live.wait_for(opened, limits::FOLD_TIMEOUT).await;
+    let snapshot = snapshot.map_err(|error| recorded(Ending::Unavailable(error.to_string())))?;
+    let checked = check(server, &snapshot, identity, introduction.key);
+    let (agent, head) = checked.map_err(recorded)?;
     // Without a cursor, an agent wants what is pending and what comes.
     let cursor = introduction.cursor.unwrap_or(head);
     let feed = Feed::new(
@@ -157,7 +168,7 @@ pub(crate) async fn open(
         workspace = %identity.workspace, agent = %identity.agent, session = %identity.session,
         "An agent connected."
     );
-    Ok(Open { identity, head, agent, feed, ended: registered.ended })
+    Ok(Open { identity: identity.clone(), head, agent, feed, ended: registered.ended })
 }
 
 async fn connect(
@@ -165,7 +176,7 @@ async fn connect(
     caller: &Caller,
     identity: &Identity,
     introduction: &Introduction,
-) -> Result<Position, Ending> {
+) -> Result<Position, NotOpened> {
     let Introduction { agent, key, version, system, .. } = introduction;
     let connection = Connection {
         agent: agent.clone(),
@@ -187,14 +198,15 @@ async fn connect(
     match server.commit(request, given, identity.actor(), command).await {
         Ok(written) => {
             let nothing = || Ending::Unavailable("the session was not recorded".to_owned());
-            written.positions.map(|(_, last)| last).ok_or_else(nothing)
+            written.positions.map(|(_, last)| last).ok_or_else(|| nothing().into())
         }
-        Err(WriteError::Rejected(rejection)) => Err(refused(rejection)),
+        Err(WriteError::Rejected(rejection)) => Err(refused(rejection).into()),
         Err(error) => {
-            // It may have come through after all, and must not stay open then.
-            let ending = Ending::Unavailable(error.to_string());
-            close(server, identity, &ending).await;
-            Err(ending)
+            // What may have come through after all must not stay open. What did not
+            // has no end to record: while the log takes no writes, every agent
+            // comes back again and again, and nothing may be left of each try.
+            let recorded = matches!(error, WriteError::Database(_));
+            Err(NotOpened { ending: Ending::Unavailable(error.to_string()), recorded })
         }
     }
 }

@@ -8,3 +8,4 @@ mod lives;
 mod node;
 mod sessions;
 mod tls;
+mod trouble;

@@ -60,8 +60,18 @@ impl Node {
 
     pub(crate) async fn on(folder: tempfile::TempDir, config: Config) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let log = Log::open_sqlite(folder.path(), clock.clone()).await.expect("a log");
-        let running = start(config, log.clone(), clock).await.expect("started");
+        Self::with_clocks(folder, config, clock.clone(), clock).await
+    }
+
+    /// A node whose log and whose sessions read time from different clocks.
+    pub(crate) async fn with_clocks(
+        folder: tempfile::TempDir,
+        config: Config,
+        of_log: Arc<dyn Clock>,
+        of_server: Arc<dyn Clock>,
+    ) -> Self {
+        let log = Log::open_sqlite(folder.path(), of_log).await.expect("a log");
+        let running = start(config, log.clone(), of_server).await.expect("started");
         let admin = std::fs::read_to_string(folder.path().join("admin-token")).expect("a token");
         Self { folder, running, log, admin: admin.trim().to_owned() }
     }

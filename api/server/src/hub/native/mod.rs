@@ -5,7 +5,7 @@ mod handshake;
 mod wire;
 
 use crate::auth::Caller;
-use crate::hub::session::{self, Ending, Open};
+use crate::hub::session::{self, Ending, Identity, Introduction, NotOpened};
 use crate::limits;
 use crate::problem::Refusal;
 use crate::server::Server;
@@ -16,6 +16,7 @@ use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use futures_util::FutureExt;
 use ledger_core::limits::MESSAGE_BYTES_MAX;
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use wire::Wire;
 
@@ -43,26 +44,46 @@ async fn serve(server: Server, caller: Caller, socket: WebSocket) {
     let mut wire = Wire::new(socket, server.ping_interval);
     // Boxed, as is all that lasts a moment: a session is mostly idle, and keeps
     // only what it needs for that.
-    let mut open = match Box::pin(open(&server, &caller, &mut wire)).await {
-        Ok(open) => open,
+    let introduction = match Box::pin(introduce(&server, &caller, &mut wire)).await {
+        Ok(introduction) => introduction,
         Err(ending) => return Box::pin(wire.goodbye(&ending)).await,
     };
-    let identity = open.identity.clone();
-    // A defect in one session must leave neither the registry nor the log wrong.
-    let talk = conversation::talk(&server, &caller, &mut open, &mut wire);
-    let ending = AssertUnwindSafe(talk).catch_unwind().await.unwrap_or_else(|_| {
-        tracing::error!(session = %identity.session, "A session panicked.");
-        Ending::Unavailable("the server made a mistake".to_owned())
-    });
+    let identity = Identity::of_new(&caller, &introduction.agent);
+    let opening = Box::pin(session::open(&server, &caller, &identity, introduction));
+    let opened = caught(&identity, opening)
+        .await
+        .unwrap_or_else(|ending| Err(NotOpened { ending, recorded: true }));
+    let ending = match opened {
+        Ok(mut open) => {
+            let talk = conversation::talk(&server, &caller, &mut open, &mut wire);
+            caught(&identity, talk).await.unwrap_or_else(|ending| ending)
+        }
+        Err(NotOpened { ending, recorded: true }) => ending,
+        Err(NotOpened { ending, recorded: false }) => {
+            return Box::pin(wire.goodbye(&ending)).await;
+        }
+    };
     // Neither waits for the other: the log may be slow, and so may the agent.
     let close = session::close(&server, &identity, &ending);
     Box::pin(async { tokio::join!(close, wire.goodbye(&ending)) }).await;
 }
 
-async fn open(server: &Server, caller: &Caller, wire: &mut Wire) -> Result<Open, Ending> {
-    let introduction = tokio::select! {
-        introduced = handshake::introduce(server, caller, wire) => introduced?,
-        () = server.stopping.cancelled() => return Err(Ending::Stopping),
-    };
-    session::open(server, caller, introduction).await
+async fn introduce(
+    server: &Server,
+    caller: &Caller,
+    wire: &mut Wire,
+) -> Result<Introduction, Ending> {
+    tokio::select! {
+        introduced = handshake::introduce(server, caller, wire) => introduced,
+        () = server.stopping.cancelled() => Err(Ending::Stopping),
+    }
+}
+
+/// Turns a panic into an ending: a defect in one session must leave neither the
+/// registry nor the log wrong.
+async fn caught<T>(identity: &Identity, part: impl Future<Output = T>) -> Result<T, Ending> {
+    AssertUnwindSafe(part).catch_unwind().await.map_err(|_| {
+        tracing::error!(session = %identity.session, "A session panicked.");
+        Ending::Unavailable("the server made a mistake".to_owned())
+    })
 }
