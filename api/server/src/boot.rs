@@ -89,6 +89,7 @@ pub(crate) async fn boot(
         registry,
         remembered: Remembered::default(),
         histories: Semaphore::new(limits::HISTORIES_AT_ONCE),
+        large_bodies: Semaphore::new(limits::LARGE_BODIES_AT_ONCE),
         stopping: CancellationToken::new(),
         sessions: TaskTracker::new(),
     });

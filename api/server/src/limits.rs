@@ -45,6 +45,9 @@ pub(crate) const ACTIVATE_BYTES_MAX: usize =
 pub(crate) const LOG_EVENTS_MAX: usize = 1_000;
 /// Bytes of payload and annex after which a page of the log is full.
 pub(crate) const LOG_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Annexes that are read at once, beyond which the bytes of a page are looked at:
+/// 4 MiB at the most.
+pub(crate) const ANNEXES_AT_ONCE: usize = 64;
 /// Records that one request looks at: about a tenth of a second.
 pub(crate) const SCAN_RECORDS_MAX: usize = 50_000;
 /// Pieces of output in one page: 8 MiB at the most.
@@ -56,6 +59,9 @@ pub(crate) const DEPLOYMENTS_DEFAULT: usize = 50;
 /// Streams that are read from the log at once, so that history never starves
 /// the present of the database's readers.
 pub(crate) const HISTORIES_AT_ONCE: usize = 8;
+/// Bodies beyond [`ledger_core::limits::REQUEST_BYTES_MAX`] that are read at once;
+/// more wait for their turn. One takes its own size and what is parsed from it.
+pub(crate) const LARGE_BODIES_AT_ONCE: usize = 4;
 /// Parts of activations that are remembered for those who follow them: two of
 /// the largest, 200 bytes for each part.
 pub(crate) const PARTS_REMEMBERED_MAX: usize = 2 * ledger_core::limits::ACTIVATION_AGENTS_MAX;

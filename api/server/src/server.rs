@@ -37,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     pub(crate) remembered: Remembered,
     pub(crate) histories: Semaphore,
+    pub(crate) large_bodies: Semaphore,
     /// Cancelled when the server begins to stop: long polls end, sockets say goodbye.
     pub(crate) stopping: CancellationToken,
     /// The open sessions.

@@ -126,10 +126,10 @@ async fn digest_of_output(
     deployment: DeploymentId,
 ) -> Result<OutputDigest, ReadError> {
     let mut hasher = blake3::Hasher::new();
-    let mut after = 0;
     loop {
-        let (pieces, next) =
-            server.log.read_output(&[deployment], after, limits::DIGEST_CHUNKS).await?;
+        // In the order of its bytes, so that each piece is read once, however small.
+        let from = hasher.count();
+        let pieces = server.log.read_output_from(deployment, from, limits::DIGEST_CHUNKS).await?;
         if pieces.is_empty() {
             let blake3 = Digest(*hasher.finalize().as_bytes());
             return Ok(OutputDigest { blake3, bytes: hasher.count() });
@@ -137,7 +137,6 @@ async fn digest_of_output(
         for piece in pieces {
             hasher.update(&piece.bytes);
         }
-        after = next;
     }
 }
 
@@ -189,17 +188,10 @@ async fn repeated(
         let detail = format!("there is no deployment {deployment} of this agent");
         return Err(NotDone::Refused(Code::DeploymentNotFound, detail));
     }
-    let mut after = 0;
-    loop {
-        let (pieces, next) =
-            server.log.read_output(&[deployment], after, limits::DIGEST_CHUNKS).await?;
-        if pieces.iter().any(|piece| piece.offset == offset && piece.bytes == bytes) {
-            return Ok(());
-        }
-        if pieces.is_empty() {
-            let detail = format!("deployment {deployment} does not run, so its output is closed");
-            return Err(NotDone::Refused(Code::ReportOutOfOrder, detail));
-        }
-        after = next;
+    let stored = server.log.read_output_from(deployment, offset, 1).await?;
+    if stored.iter().any(|piece| piece.offset == offset && piece.bytes == bytes) {
+        return Ok(());
     }
+    let detail = format!("deployment {deployment} does not run, so its output is closed");
+    Err(NotDone::Refused(Code::ReportOutOfOrder, detail))
 }

@@ -20,7 +20,7 @@ use ledger_core::{
 use projections::fleet;
 use projections::image::Image;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What an activation asked for, as its events tell.
 pub(crate) struct Parts {
@@ -36,6 +36,30 @@ pub(crate) struct Part {
     pub(crate) agent: AgentName,
     pub(crate) id: DeploymentId,
     pub(crate) store_path: StorePath,
+    /// Its number among the agent's, once it was asked for.
+    index: OnceLock<u64>,
+}
+
+impl Part {
+    /// Returns the deployment's number, which never changes: it is looked for once.
+    async fn index(
+        &self,
+        server: &Server,
+        workspace: &WorkspaceName,
+        agent: Option<&fleet::Agent>,
+    ) -> Result<Option<u64>, Refusal> {
+        if let Some(index) = self.index.get() {
+            return Ok(Some(*index));
+        }
+        let index = match agent.and_then(|agent| agent.index_of(self.id)) {
+            Some(index) => Some(index),
+            None => {
+                let history = history(server, workspace, &self.agent).await?;
+                history.by_id(self.id).map(|deployment| deployment.index)
+            }
+        };
+        Ok(index.map(|index| *self.index.get_or_init(|| index)))
+    }
 }
 
 pub(crate) async fn activate(
@@ -153,13 +177,7 @@ async fn answer(
     let mut deployments = Vec::with_capacity(parts.agents.len());
     for part in parts.agents.iter().filter(|part| caller.covers(&part.agent)) {
         let agent = image.fleet.agent(workspace, &part.agent);
-        let index = match agent.and_then(|agent| agent.index_of(part.id)) {
-            Some(index) => Some(index),
-            None => {
-                let told = history(server, workspace, &part.agent).await?;
-                told.history.by_id(part.id).map(|deployment| deployment.index)
-            }
-        };
+        let index = part.index(server, workspace, agent).await?;
         let (name, path) = (part.agent.clone(), part.store_path.clone());
         deployments.push(requested(name, agent, Some(part.id), index, path));
     }
@@ -240,7 +258,7 @@ pub(crate) async fn parts(
 
 async fn read_parts(server: &Server, id: ActivationId) -> Result<Option<Arc<Parts>>, Refusal> {
     let stream = StreamId::Activation(id);
-    let first = server.log.read_stream(&stream, Version::ZERO.next(), 1).await?;
+    let first = server.log.read_stream_bare(&stream, Version::ZERO.next(), 1).await?;
     let Some(first) = first.first() else { return Ok(None) };
     let Ok(Event::ActivationRequested(event)) = first.event() else { return Ok(None) };
     let mut parts = Parts {
@@ -252,7 +270,7 @@ async fn read_parts(server: &Server, id: ActivationId) -> Result<Option<Arc<Part
     // One append: its events follow each other without another's in between.
     let mut from = first.position.next();
     while (parts.agents.len() as u64) < event.agents {
-        let records = server.log.read(from, ledger_core::limits::PAGE_RECORDS_MAX).await?;
+        let records = server.log.read_bare(from, ledger_core::limits::PAGE_RECORDS_MAX).await?;
         let Some(last) = records.last() else { return Err(Refusal::internal()) };
         from = last.position.next();
         let asked = records.iter().filter_map(|record| part(record, id));
@@ -270,6 +288,7 @@ fn part(record: &Record, activation: ActivationId) -> Option<Part> {
             agent: agent.clone(),
             id: record.event_id.into(),
             store_path: event.store_path,
+            index: OnceLock::new(),
         }),
         _ => None,
     }

@@ -4,7 +4,7 @@ use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
 use crate::limits;
 use crate::problem::Refusal;
-use crate::routes::histories::{Told, history, page_of};
+use crate::routes::histories::{Errors, history, page_of};
 use crate::server::Server;
 use api_wire::http::{
     CancelRequest, Deployment, DeploymentList, DeploymentStatus, DeploymentsQuery, Recorded,
@@ -16,7 +16,8 @@ use ledger_core::{
     AgentName, Command, DeploymentId, EventId, Position, Record, Rejection, StreamId, WorkspaceName,
 };
 use projections::history::{self, Status};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::str::FromStr;
 
 /// A deployment as people name it: by its id, or as `agent#index`.
@@ -58,28 +59,29 @@ pub(crate) async fn list_deployments(
             if snapshot.state.fleet.agent(&workspace, &agent).is_none() || !caller.covers(&agent) {
                 return Err(Rejection::AgentNotFound { agents: vec![agent] }.into());
             }
-            let told = history(&server, &workspace, &agent).await?;
-            Ok(Json(of_one_agent(&told, &agent, before, limit)))
+            of_one_agent(&server, &workspace, agent, before, limit).await.map(Json)
         }
         None => of_all_agents(&server, &caller, &workspace, before, limit).await.map(Json),
     }
 }
 
-fn of_one_agent(
-    told: &Told,
-    agent: &AgentName,
+async fn of_one_agent(
+    server: &Server,
+    workspace: &WorkspaceName,
+    agent: AgentName,
     before: Option<Position>,
     limit: usize,
-) -> DeploymentList {
+) -> Result<DeploymentList, Refusal> {
+    let history = history(server, workspace, &agent).await?;
     let older = |deployment: &&history::Deployment| {
         before.is_none_or(|before| deployment.position < before)
     };
-    let mut newest = told.history.deployments().rev().filter(older);
-    let deployments: Vec<Deployment> =
-        newest.by_ref().take(limit).map(|deployment| show(agent, told, deployment)).collect();
+    let mut newest = history.deployments().rev().filter(older);
+    let found: Vec<_> =
+        newest.by_ref().take(limit).map(|deployment| (agent.clone(), deployment.clone())).collect();
     let more = newest.next().is_some();
-    let next = deployments.last().map(|last| last.position).filter(|_| more);
-    DeploymentList { deployments, next }
+    let next = found.last().map(|(_, last)| last.position).filter(|_| more);
+    Ok(DeploymentList { deployments: show_all(server, found).await?, next })
 }
 
 /// Walks the log backwards for requests, then asks each agent's stream about them.
@@ -97,22 +99,42 @@ async fn of_all_agents(
     while upper > 1 && found.len() < limit && looked_at < limits::SCAN_RECORDS_MAX {
         let page = ledger_core::limits::PAGE_RECORDS_MAX as u64;
         let lower = upper.saturating_sub(page).max(1);
-        let records = server.log.read(Position(lower), (upper - lower) as usize).await?;
-        looked_at += records.len().max(1);
+        let requests = requests(server, workspace, lower..upper).await?;
+        looked_at += (upper - lower) as usize;
         upper = lower;
-        for record in records.iter().rev().filter(|record| record.position.0 < lower + page) {
-            let Some(agent) = request_of(record, workspace).filter(|a| caller.covers(a)) else {
+        for (position, agent, id) in requests.into_iter().rev() {
+            if !caller.covers(&agent) {
                 continue;
-            };
-            found.push((agent.clone(), record.event_id));
+            }
+            found.push((agent, id));
             if found.len() == limit {
-                upper = record.position.0;
+                upper = position.0;
                 break;
             }
         }
     }
     let deployments = tell(server, workspace, &found).await?;
     Ok(DeploymentList { deployments, next: (upper > 1).then_some(Position(upper)) })
+}
+
+/// Reads the positions for requests of the workspace, in as many pages as it takes.
+async fn requests(
+    server: &Server,
+    workspace: &WorkspaceName,
+    positions: Range<u64>,
+) -> Result<Vec<(Position, AgentName, EventId)>, Refusal> {
+    let mut requests = Vec::new();
+    let mut from = positions.start;
+    while from < positions.end {
+        let records = server.log.read_bare(Position(from), (positions.end - from) as usize).await?;
+        let Some(last) = records.last() else { break };
+        from = last.position.next().0;
+        requests.extend(records.iter().filter_map(|record| {
+            let agent = request_of(record, workspace)?;
+            Some((record.position, agent.clone(), record.event_id))
+        }));
+    }
+    Ok(requests)
 }
 
 /// Returns whose deployment the record asks for, if it asks for one of the workspace's.
@@ -127,24 +149,32 @@ fn request_of<'a>(record: &'a Record, workspace: &WorkspaceName) -> Option<&'a A
     }
 }
 
+/// Asks each agent's stream about its deployments, and holds one history at a time.
 async fn tell(
     server: &Server,
     workspace: &WorkspaceName,
     found: &[(AgentName, EventId)],
 ) -> Result<Vec<Deployment>, Refusal> {
-    let mut told: BTreeMap<&AgentName, Told> = BTreeMap::new();
-    let mut deployments = Vec::with_capacity(found.len());
-    for (agent, id) in found {
-        if !told.contains_key(agent) {
-            told.insert(agent, history(server, workspace, agent).await?);
-        }
-        let of_agent = told.get(agent);
-        let shown = of_agent.and_then(|told| {
-            told.history.by_id((*id).into()).map(|deployment| show(agent, told, deployment))
-        });
-        deployments.extend(shown);
+    let agents: BTreeSet<&AgentName> = found.iter().map(|(agent, _)| agent).collect();
+    let mut known: BTreeMap<DeploymentId, history::Deployment> = BTreeMap::new();
+    for agent in agents {
+        let history = history(server, workspace, agent).await?;
+        let of_agent = found.iter().filter(|(of, _)| of == agent);
+        let told = of_agent.filter_map(|(_, id)| history.by_id((*id).into()));
+        known.extend(told.map(|deployment| (deployment.id, deployment.clone())));
     }
-    Ok(deployments)
+    let told = found.iter().filter_map(|(agent, id)| {
+        known.remove(&(*id).into()).map(|deployment| (agent.clone(), deployment))
+    });
+    show_all(server, told.collect()).await
+}
+
+async fn show_all(
+    server: &Server,
+    told: Vec<(AgentName, history::Deployment)>,
+) -> Result<Vec<Deployment>, Refusal> {
+    let errors = Errors::of(server, told.iter().map(|(_, deployment)| deployment)).await?;
+    Ok(told.into_iter().map(|(agent, of)| show(agent, of, &errors)).collect())
 }
 
 pub(crate) async fn show_deployment(
@@ -158,9 +188,10 @@ pub(crate) async fn show_deployment(
     if !caller.covers(&agent) {
         return Err(not_found(&which));
     }
-    let told = history(&server, &workspace, &agent).await?;
-    let deployment = told.history.by_id(deployment).ok_or_else(|| not_found(&which))?;
-    Ok(Json(show(&agent, &told, deployment)))
+    let history = history(&server, &workspace, &agent).await?;
+    let deployment = history.by_id(deployment).ok_or_else(|| not_found(&which))?;
+    let errors = Errors::of(&server, [deployment]).await?;
+    Ok(Json(show(agent, deployment.clone(), &errors)))
 }
 
 pub(crate) async fn cancel_deployment(
@@ -196,8 +227,8 @@ pub(crate) async fn find(
             if server.image().state.fleet.agent(workspace, agent).is_none() {
                 return Err(not_found(which));
             }
-            let told = history(server, workspace, agent).await?;
-            let deployment = told.history.by_index(*index).ok_or_else(|| not_found(which))?;
+            let history = history(server, workspace, agent).await?;
+            let deployment = history.by_index(*index).ok_or_else(|| not_found(which))?;
             Ok((agent.clone(), deployment.id))
         }
     }
@@ -213,11 +244,11 @@ fn not_found(which: &Which) -> Refusal {
     Refusal::new(api_wire::problem::Code::DeploymentNotFound, detail)
 }
 
-fn show(agent: &AgentName, told: &Told, deployment: &history::Deployment) -> Deployment {
-    let of = deployment.clone();
+fn show(agent: AgentName, of: history::Deployment, errors: &Errors) -> Deployment {
     Deployment {
+        error: errors.get(&of),
         id: of.id,
-        agent: agent.clone(),
+        agent,
         index: of.index,
         activation: of.activation,
         store_path: of.store_path,
@@ -238,7 +269,6 @@ fn show(agent: &AgentName, told: &Told, deployment: &history::Deployment) -> Dep
         superseded_by: of.superseded_by,
         reason: of.reason,
         outcome: of.outcome,
-        error: told.error(deployment),
         output: of.output,
     }
 }

@@ -14,6 +14,7 @@ use ledger_core::rights::Right;
 use ledger_core::{
     ActivationId, AgentName, Event, EventId, Position, Record, SealedAnnex, StreamId, WorkspaceName,
 };
+use ledger_store::ReadError;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -99,31 +100,75 @@ impl Scan<'_> {
 
     /// Looks at a bounded number of records. Returns whether the head was reached.
     async fn run(&self, server: &Server, from: Position) -> Result<(LogPage, bool), Refusal> {
-        let mut page = LogPage { events: Vec::new(), next: from, head: Position::ZERO };
+        let mut next = from;
+        let mut found: Vec<Record> = Vec::new();
         let (mut looked_at, mut bytes) = (0, 0);
         let mut at_head = false;
-        'pages: while looked_at < limits::SCAN_RECORDS_MAX && !at_head {
-            let records = server.log.read(page.next, ledger_core::limits::PAGE_RECORDS_MAX).await?;
-            at_head = records.len() < ledger_core::limits::PAGE_RECORDS_MAX;
+        'pages: while looked_at < limits::SCAN_RECORDS_MAX {
+            let records = server.log.read_bare(next, ledger_core::limits::PAGE_RECORDS_MAX).await?;
+            if records.is_empty() {
+                at_head = true;
+                break;
+            }
             looked_at += records.len();
             for record in records {
                 if self.filter.lets_through(&record) {
-                    if page.events.len() >= self.limit || bytes > limits::LOG_BYTES_MAX {
-                        at_head = false;
+                    if found.len() >= self.limit || bytes > limits::LOG_BYTES_MAX {
                         break 'pages;
                     }
                     bytes += record.payload.len();
-                    bytes += record.annex.as_ref().map_or(0, |annex| annex.bytes.len());
-                    page.next = record.position.next();
-                    page.events.push(show(record, self.annexes)?);
+                    next = record.position.next();
+                    found.push(record);
                 } else {
-                    page.next = record.position.next();
+                    next = record.position.next();
                 }
             }
         }
-        page.head = *server.log.head().borrow();
-        Ok((page, at_head))
+        if self.annexes && annex_until_full(server, &mut found, bytes).await? {
+            at_head = false;
+            next = found.last().map_or(from, |last| last.position.next());
+        }
+        let events = found.into_iter().map(show).collect::<Result<_, _>>()?;
+        Ok((LogPage { events, next, head: *server.log.head().borrow() }, at_head))
     }
+}
+
+/// Reads the annexes of records that begin a page. When the page's bytes are full
+/// with them it ends there, and the answer is true.
+async fn annex_until_full(
+    server: &Server,
+    records: &mut Vec<Record>,
+    mut bytes: usize,
+) -> Result<bool, Refusal> {
+    let mut done = 0;
+    while done < records.len() {
+        if bytes > limits::LOG_BYTES_MAX && done > 0 {
+            records.truncate(done);
+            return Ok(true);
+        }
+        let end = records.len().min(done + limits::ANNEXES_AT_ONCE);
+        let Some(some) = records.get_mut(done..end) else { return Ok(false) };
+        let with = some.iter().filter(|record| record.annex_digest.is_some());
+        let positions: Vec<Position> = with.map(|record| record.position).collect();
+        let mut annexes = server.log.annexes(&positions).await?;
+        for record in some {
+            let Some(annex) = annexes.remove(&record.position) else { continue };
+            let annex = annex.map_err(|error| damaged(record.position, &error))?;
+            bytes += annex.bytes.len();
+            record.annex = Some(annex);
+        }
+        done = end;
+    }
+    Ok(false)
+}
+
+fn damaged(position: Position, error: &ReadError) -> Refusal {
+    tracing::error!(error = crate::problem::chain(error), "An annex is damaged.");
+    let detail = format!(
+        "the annex of event {position} is damaged; the event itself is not. Go on after it with from={}, and restore the log from a backup",
+        position.next()
+    );
+    Refusal::new(Code::Internal, detail)
 }
 
 impl Filter<'_> {
@@ -163,12 +208,12 @@ fn is_about(record: &Record, agent: &AgentName) -> bool {
     }
 }
 
-fn show(record: Record, annexes: bool) -> Result<LogEvent, Refusal> {
+fn show(record: Record) -> Result<LogEvent, Refusal> {
     let payload = serde_json::from_slice(&record.payload).map_err(|error| {
         tracing::error!(position = record.position.0, %error, "A payload is no JSON.");
         Refusal::internal()
     })?;
-    let annex = record.annex.as_ref().filter(|_| annexes).and_then(SealedAnnex::open);
+    let annex = record.annex.as_ref().and_then(SealedAnnex::open);
     Ok(LogEvent {
         position: record.position,
         stream: record.stream,

@@ -17,7 +17,8 @@ use crate::problem::Refusal;
 use crate::server::Server;
 use api_wire::problem::Code;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::header;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -88,8 +89,11 @@ pub(crate) fn router(server: &Server) -> Router {
     let mut router = Router::new();
     for route in TABLE {
         // Guard first, so that no body is read for whom may not send it.
-        let handler = (route.handler)()
-            .route_layer(DefaultBodyLimit::max(route.body_max))
+        let mut handler = (route.handler)().route_layer(DefaultBodyLimit::max(route.body_max));
+        if route.body_max > REQUEST_BYTES_MAX {
+            handler = handler.route_layer(middleware::from_fn_with_state(server.clone(), in_turn));
+        }
+        let handler = handler
             .route_layer(middleware::from_fn_with_state((server.clone(), route.need), guard));
         router = router.route(route.path, handler);
     }
@@ -99,6 +103,20 @@ pub(crate) fn router(server: &Server) -> Router {
         .layer(middleware::from_fn(in_time))
         .layer(CatchPanicLayer::custom(caught))
         .with_state(server.clone())
+}
+
+/// Lets only a few large bodies be read at once: each is held in memory, whole.
+async fn in_turn(State(server): State<Server>, request: Request, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length <= REQUEST_BYTES_MAX) {
+        return next.run(request).await;
+    }
+    match server.large_bodies.acquire().await {
+        Ok(_turn) => next.run(request).await,
+        // Nobody closes it.
+        Err(_) => Refusal::internal().into_response(),
+    }
 }
 
 async fn no_such_path() -> Refusal {

@@ -15,6 +15,7 @@ use ledger_core::event::{Reach, SecretHash};
 use ledger_core::{
     Command, Event, EventId, Position, Rejection, RequestId, SealedAnnex, TokenId, WorkspaceName,
 };
+use ledger_store::ReadError;
 use projections::access;
 
 pub(crate) async fn list_tokens(
@@ -29,6 +30,8 @@ pub(crate) async fn list_tokens(
         access.tokens_of(&workspace).filter(|token| is_visible(&caller, token)).collect();
     visible.sort_by_key(|token| token.position);
     let now = server.clock.now();
+    let positions: Vec<Position> = visible.iter().map(|token| token.position).collect();
+    let mut annexes = server.log.annexes(&positions).await?;
     let mut tokens = Vec::with_capacity(visible.len());
     for token in visible {
         tokens.push(Token {
@@ -39,7 +42,7 @@ pub(crate) async fn list_tokens(
             issued_at: token.issued_at,
             expires_at: token.expires_at,
             expired: !token.is_valid_at(now),
-            description: description(&server, token.position).await?,
+            description: annexes.remove(&token.position).and_then(description),
         });
     }
     Ok(Json(TokenList { tokens }))
@@ -50,10 +53,15 @@ fn is_visible(caller: &Caller, token: &access::Token) -> bool {
     token.reach == Reach::Workspace || caller.token.reach == Reach::Ledger
 }
 
-async fn description(server: &Server, position: Position) -> Result<Option<String>, Refusal> {
-    let records = server.log.read(position, 1).await?;
-    let annex = records.first().and_then(|record| record.annex.as_ref());
-    Ok(annex.and_then(SealedAnnex::open).and_then(|annex| annex.description))
+/// A damaged description must not keep a token from being listed, and so revoked.
+fn description(annex: Result<SealedAnnex, ReadError>) -> Option<String> {
+    match annex {
+        Ok(annex) => annex.open()?.description,
+        Err(error) => {
+            tracing::error!(error = crate::problem::chain(&error), "An annex is damaged.");
+            Some("(damaged in the log)".to_owned())
+        }
+    }
 }
 
 pub(crate) async fn issue_token(
@@ -83,7 +91,7 @@ pub(crate) async fn issue_token(
     let (written, _) = server.write(request_id, given, caller.actor(), command).await?;
     let Some((position, _)) = written.positions else { return Err(Refusal::internal()) };
     // Not from the clock: a retry answers what was answered first.
-    let records = server.log.read(position, 1).await?;
+    let records = server.log.read_bare(position, 1).await?;
     match records.first().map(ledger_core::Record::event) {
         Some(Ok(Event::TokenIssued(issued))) => {
             Ok(Json(IssuedToken { id: issued.token, expires_at: issued.expires_at }))

@@ -1,6 +1,7 @@
 //! A whole server over loopback: sockets, sessions, start, stop and TLS.
 
 mod client;
+mod damage;
 mod deployments;
 mod flow;
 mod garbage;
