@@ -1,16 +1,17 @@
 //! One agent's stream: what it is to run, and what it reports.
 
+mod report;
+
+pub use report::Report;
+
 use crate::annex::Annex;
 use crate::command::{NewEvent, Rejection};
-use crate::event::{
-    self, CancelReason, ClosureKind, Event, FailureOutcome, FailureReason, OutputDigest,
-};
+use crate::event::{self, CancelReason, Event, FailureOutcome, FailureReason};
 use crate::ids::{ActivationId, DeploymentId, EventId, SessionId};
 use crate::key::PublicKey;
 use crate::limits;
 use crate::names::StorePath;
 use crate::stream::StreamId;
-use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// What one agent's stream says, as far as decisions need it.
@@ -80,79 +81,6 @@ pub enum End {
     Succeeded,
     /// It went badly.
     Failed,
-}
-
-/// What an agent tells about the deployment that it runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Report {
-    /// The closure is on the machine.
-    ClosureFetched {
-        /// The sum of the NAR sizes of its paths, in bytes.
-        closure_bytes: u64,
-        /// How many store paths it has.
-        closure_paths: u64,
-    },
-    /// The closure was activated.
-    ActivationSucceeded {
-        /// What kind of closure it is.
-        closure: ClosureKind,
-        /// Nix's own number of the profile link.
-        generation: Option<u64>,
-        /// Where the profile pointed before.
-        previous: Option<StorePath>,
-    },
-    /// The closure could not be activated.
-    ActivationFailed {
-        /// What kind of closure it is.
-        closure: ClosureKind,
-        /// What the failing program returned.
-        exit_status: Option<i32>,
-        /// Where the profile pointed before.
-        previous: Option<StorePath>,
-        /// What it said.
-        error: String,
-    },
-    /// The deployment ended well.
-    Succeeded {
-        /// Its output.
-        output: OutputDigest,
-    },
-    /// The deployment ended badly.
-    Failed {
-        /// At which point and why.
-        reason: FailureReason,
-        /// What the machine runs now.
-        outcome: FailureOutcome,
-        /// Its output.
-        output: OutputDigest,
-        /// What the failing program said.
-        error: String,
-    },
-}
-
-impl Report {
-    /// Returns whether the deployment is over with this report.
-    pub const fn is_end(&self) -> bool {
-        matches!(self, Self::Succeeded { .. } | Self::Failed { .. })
-    }
-
-    /// Returns the first number that is too large for an event, with its name.
-    fn beyond_bounds(&self) -> Option<(&'static str, u64)> {
-        let numbers = match self {
-            Self::ClosureFetched { closure_bytes, closure_paths } => {
-                [Some(("closure_bytes", *closure_bytes)), Some(("closure_paths", *closure_paths))]
-            }
-            Self::ActivationSucceeded { generation, .. } => {
-                [generation.map(|generation| ("generation", generation)), None]
-            }
-            Self::ActivationFailed { .. } => [None, None],
-            Self::Succeeded { output } | Self::Failed { output, .. } => {
-                [Some(("output.bytes", output.bytes)), None]
-            }
-        };
-        numbers.into_iter().flatten().find(|(_, value)| *value > limits::EVENT_INTEGER_MAX)
-    }
 }
 
 impl Agent {
@@ -343,7 +271,7 @@ impl Agent {
         if !in_order {
             return Err(Rejection::ReportOutOfOrder { deployment });
         }
-        let (event, error) = report_event(deployment, report);
+        let (event, error) = report.into_event(deployment);
         let annex = Annex { error, ..Annex::default() };
         Ok(vec![
             NewEvent::new(stream.clone(), event)
@@ -381,28 +309,5 @@ impl Agent {
             events.push(NewEvent::new(stream.clone(), failed).correlated(deployment.activation));
         }
         events
-    }
-}
-
-/// Turns a report into its event, and the words that belong in the annex.
-fn report_event(deployment: DeploymentId, report: Report) -> (Event, Option<String>) {
-    match report {
-        Report::ClosureFetched { closure_bytes, closure_paths } => {
-            (event::ClosureFetched { deployment, closure_bytes, closure_paths }.into(), None)
-        }
-        Report::ActivationSucceeded { closure: kind, generation, previous } => {
-            (event::ActivationSucceeded { deployment, kind, generation, previous }.into(), None)
-        }
-        Report::ActivationFailed { closure: kind, exit_status, previous, error } => (
-            event::ActivationFailed { deployment, kind, exit_status, previous }.into(),
-            Some(error),
-        ),
-        Report::Succeeded { output } => {
-            (event::DeploymentSucceeded { deployment, output }.into(), None)
-        }
-        Report::Failed { reason, outcome, output, error } => {
-            let output = Some(output);
-            (event::DeploymentFailed { deployment, reason, outcome, output }.into(), Some(error))
-        }
     }
 }
