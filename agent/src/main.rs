@@ -8,6 +8,9 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Run a Ledger agent on this machine
 #[derive(Debug, Parser)]
@@ -23,12 +26,15 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("LEDGER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
+    let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false)
-        .init();
+        .finish()
+        // Below this, libraries print whole requests, with the token in them.
+        .with(LevelFilter::DEBUG);
+    subscriber.init();
     let code = match start(cli.args) {
         Ok(()) => 0,
         Err(error) => {

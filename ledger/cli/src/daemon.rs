@@ -3,9 +3,11 @@
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Logs go to stderr; `LEDGER_LOG` says how much.
+/// Logs go to stderr; `LEDGER_LOG` says how much, down to `debug`.
 pub(crate) fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("LEDGER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let subscriber = tracing_subscriber::fmt()
@@ -13,7 +15,9 @@ pub(crate) fn log_to_stderr() {
         .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false)
-        .finish();
+        .finish()
+        // Below this, libraries print whole requests, with the token in them.
+        .with(LevelFilter::DEBUG);
     // Only a second subscriber is refused, and there is none.
     let _ = subscriber.try_init();
 }
