@@ -7,6 +7,7 @@ use crate::host::profile;
 use crate::journal::{Journal, JournalError};
 use crate::limits::GOODBYE_DEADLINE;
 use crate::link::{self, Identity};
+use crate::lock::{ProfileLock, ProfileLockError};
 use crate::{output, supervisor};
 use api_client::endpoint::{Endpoint, EndpointError};
 use api_wire::token::{NotAToken, Secret};
@@ -26,7 +27,8 @@ use tokio_util::sync::CancellationToken;
 pub struct Args {
     /// The agent's name, unique in its workspace
     pub name: AgentName,
-    /// The profile to deploy to: a name that Nix keeps profiles under, or a path
+    /// The profile to deploy to: a name that Nix keeps profiles under, or a path. No two agents
+    /// share one. A home-manager closure sets the user's own home-manager profile instead
     #[arg(long, value_name = "NAME|PATH", default_value = "system", value_parser = a_profile)]
     pub profile: String,
     /// Where the agent keeps its key and its journal [default: /var/lib/ledger-agent/NAME for
@@ -117,6 +119,9 @@ pub enum AgentError {
     /// The state folder is not usable.
     #[error("the agent has no state folder")]
     Folder(#[source] FolderError),
+    /// The profile is not free.
+    #[error("the agent has no profile")]
+    Profile(#[source] ProfileLockError),
     /// The journal is not usable.
     #[error("the agent has no journal")]
     Journal(#[source] JournalError),
@@ -137,7 +142,11 @@ impl AgentError {
             | Self::WrongToken { .. } => 2,
             Self::Driver(DriverError::RolledBack { .. }) => 3,
             Self::Driver(DriverError::Refused(_)) => 4,
-            Self::System(_) | Self::Folder(_) | Self::Journal(_) | Self::Driver(_) => 1,
+            Self::System(_)
+            | Self::Folder(_)
+            | Self::Profile(_)
+            | Self::Journal(_)
+            | Self::Driver(_) => 1,
         }
     }
 }
@@ -153,13 +162,16 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), AgentErr
         None => folder::default_path(&args.name).map_err(AgentError::Folder)?,
     };
     let folder = Folder::open(&state).map_err(AgentError::Folder)?;
+    let profile = profile::locate(&args.profile);
+    // Held until the agent ends.
+    let _lock = ProfileLock::take(&profile, &args.name).map_err(AgentError::Profile)?;
     let key = folder.key().map_err(AgentError::Folder)?;
     let journal = Journal::open(folder.path(), &args.name).map_err(AgentError::Journal)?;
     let version = ProgramVersion::new(env!("CARGO_PKG_VERSION")).map_err(AgentError::System)?;
     let system = nix_system().map_err(AgentError::System)?;
     let host = NixHost {
         folder: folder.clone(),
-        profile: profile::locate(&args.profile),
+        profile,
         substituters: args.substituters,
         trusted_public_keys: args.trusted_public_keys,
         supervisor: supervisor::own_program(),

@@ -2,19 +2,18 @@
 //! it ended.
 
 use crate::host::profile;
-use crate::limits::{LOCK_PATIENCE, LOCK_POLL};
+use crate::lock;
 use crate::supervisor::{sync_folder, write_synced};
 use data_encoding::BASE64;
 use ed25519_dalek::SigningKey;
 use ledger_core::ids::DeploymentId;
 use ledger_core::names::AgentName;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// The permissions of everybody but a folder's owner.
 const OTHERS: u32 = 0o077;
@@ -114,27 +113,12 @@ impl Folder {
                 .create(&part)
                 .map_err(|source| FolderError::Io { act: "create", path: part, source })?;
         }
-        let lock = path.join("lock");
-        let io = |source| FolderError::Io { act: "lock", path: lock.clone(), source };
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&lock)
-            .map_err(io)?;
-        let began = Instant::now();
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_PATIENCE => {
-                    std::thread::sleep(LOCK_POLL);
-                }
-                Err(TryLockError::WouldBlock) => return Err(FolderError::InUse { path }),
-                Err(TryLockError::Error(source)) => return Err(io(source)),
-            }
+        let name = path.join("lock");
+        match lock::lock(&name) {
+            Ok(Some(file)) => Ok(Self { path, _lock: Arc::new(file) }),
+            Ok(None) => Err(FolderError::InUse { path }),
+            Err(source) => Err(FolderError::Io { act: "lock", path: name, source }),
         }
-        Ok(Self { path, _lock: Arc::new(file) })
     }
 
     /// Returns where it is.

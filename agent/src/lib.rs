@@ -14,6 +14,7 @@ pub mod host;
 pub mod journal;
 pub mod limits;
 pub mod link;
+pub mod lock;
 pub mod output;
 pub mod plan;
 pub mod supervisor;

@@ -37,7 +37,7 @@ pub const JOURNAL_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub const JOURNAL_READ_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Bytes of a file with a token or a status.
 pub const SMALL_FILE_BYTES_MAX: u64 = 64 * 1024;
-/// How long a state folder is waited for: an agent that was killed while it
+/// How long a lock is waited for: an agent that was killed while it
 /// started a program leaves its lock to that program's first moments.
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is tried meanwhile.

@@ -4,6 +4,7 @@
 mod journal;
 mod killed;
 mod kinds;
+mod machine;
 mod nix;
 mod plain;
 mod protocol;

@@ -1,47 +1,14 @@
 //! What the server may say, and how the agent takes it. The real program on an
 //! empty machine; nothing here deploys but what cannot be fetched.
 
-use crate::nix::text;
-use crate::rig::{agent, exit_code, kill, start, terminate};
-use crate::server::{Server, goodbye, name};
+use crate::rig::{ends, exit_code, folder, kill, nowhere, offline, start, terminate};
+use crate::server::{Server, goodbye};
 use api_wire::agent::{FromAgent, FromServer, GoodbyeReason};
 use api_wire::problem::Code;
 use ledger_core::Version;
 use ledger_core::agent::End;
 use ledger_core::event::{Event, FailureOutcome, FailureReason};
 use ledger_core::ids::DeploymentId;
-use ledger_core::names::StorePath;
-use std::process::Stdio;
-use tempfile::TempDir;
-use tokio::io::AsyncReadExt;
-
-fn folder() -> TempDir {
-    tempfile::tempdir().expect("a folder")
-}
-
-fn nowhere() -> StorePath {
-    StorePath::new("/nix/store/0c5b8vw40dy178xlpddw65q9gf1h2186-nowhere").expect("a path")
-}
-
-/// Options with which Nix asks no cache in the world.
-fn offline(folder: &TempDir) -> [String; 4] {
-    let cache = format!("file://{}", text(&folder.path().join("empty")));
-    let profile = text(&folder.path().join("profiles/system"));
-    ["--substituter".to_owned(), cache, "--profile".to_owned(), profile]
-}
-
-/// Runs the agent until it ends by itself, and returns its exit code and words.
-async fn ends(server: &Server, folder: &TempDir) -> (Option<i32>, String) {
-    let mut child = agent(server, &folder.path().join("state"), &[])
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut words = String::new();
-    let code = exit_code(&mut child).await;
-    let mut stderr = child.stderr.take().expect("a pipe");
-    stderr.read_to_string(&mut words).await.expect("text");
-    (code, words)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn final_words_of_the_server_end_the_agent_with_code_4() {
@@ -297,90 +264,6 @@ async fn reports_and_output_are_sent_again_with_the_same_ids_until_they_are_answ
     });
     terminate(&child);
     assert_eq!(exit_code(&mut child).await, Some(0));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_second_agent_on_the_same_state_is_refused() {
-    let (server, folder) = (Server::start().await, folder());
-    let mut child = start(&server, &folder.path().join("state"), &[]);
-    server.until("a session", |world| world.sessions >= 1).await;
-    let (code, words) = ends(&server, &folder).await;
-    assert_eq!(code, Some(1), "{words}");
-    assert!(words.contains("another agent runs on the state folder"), "{words}");
-    terminate(&child);
-    assert_eq!(exit_code(&mut child).await, Some(0));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn usage_errors_are_code_2_and_show_no_token() {
-    let (server, folder) = (Server::start().await, folder());
-    let state = folder.path().join("state");
-    let activate = format!("ldg_activate_{}", "a".repeat(43));
-    let cases: [(&str, &str, &str); 4] = [
-        ("LEDGER_TOKEN", "secret-in-a-wrong-form", "holds no token"),
-        ("LEDGER_TOKEN", &activate, "an agent needs one of kind agent"),
-        ("LEDGER_URL", "http://ledger.example.com", "not encrypted"),
-        ("LEDGER_URL", "ledger", "no server address"),
-    ];
-    for (variable, value, words) in cases {
-        let output = agent(&server, &state, &[]).env(variable, value).output().await.expect("ran");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains(words), "{said}");
-        assert!(!said.contains("secret-in") && !said.contains("aaaa"), "{said}");
-    }
-    let output =
-        agent(&server, &state, &[]).env_remove("LEDGER_TOKEN").output().await.expect("ran");
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("no token"));
-    let output = agent(&server, &state, &["--profile", "../"]).output().await.expect("ran");
-    assert_eq!(output.status.code(), Some(2));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_key_is_made_once_and_readable_by_nobody_else() {
-    use std::os::unix::fs::PermissionsExt;
-    let (server, folder) = (Server::start().await, folder());
-    let state = folder.path().join("state");
-    for sessions in 1..=2 {
-        let mut child = start(&server, &state, &[]);
-        server.until("a session", |world| world.sessions >= sessions).await;
-        terminate(&child);
-        assert_eq!(exit_code(&mut child).await, Some(0));
-    }
-    let mode = |path: &std::path::Path| {
-        std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777
-    };
-    assert_eq!(mode(&state), 0o700);
-    assert_eq!(mode(&state.join("key")), 0o600);
-    assert_eq!(mode(&state.join("journal")), 0o600);
-    let keys = server.with(|world| {
-        let keys = world.heard.iter().filter_map(|message| match message {
-            FromAgent::Hello { public_key, agent, .. } if *agent == name() => Some(*public_key),
-            _ => None,
-        });
-        keys.collect::<Vec<_>>()
-    });
-    assert_eq!(keys.len(), 2);
-    assert_eq!(keys[0], keys[1]);
-    // A folder that others may enter is refused, and nothing is done to it.
-    let open = folder.path().join("open");
-    std::fs::create_dir(&open).expect("made");
-    for others in [0o755, 0o710, 0o1777] {
-        let permissions = std::fs::Permissions::from_mode(others);
-        std::fs::set_permissions(&open, permissions).expect("set");
-        let output = agent(&server, &open, &[]).output().await.expect("ran");
-        let words = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{words}");
-        assert!(words.contains("is open to other users") && words.contains("chmod 700"), "{words}");
-        let mode = std::fs::metadata(&open).expect("it is there").permissions().mode();
-        assert_eq!(mode & 0o7777, others);
-        assert_eq!(std::fs::read_dir(&open).expect("a folder").count(), 0);
-    }
-    std::fs::write(state.join("key"), "no key").expect("written");
-    let (code, words) = ends(&server, &folder).await;
-    assert_eq!(code, Some(1), "{words}");
-    assert!(words.contains("is damaged"), "{words}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
