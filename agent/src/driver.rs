@@ -16,7 +16,7 @@ use ledger_core::event::FailureOutcome;
 use ledger_core::ids::{DeploymentId, RequestId, Version};
 use ledger_core::time::Timestamp;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -78,7 +78,7 @@ pub struct Driver<H> {
 /// the agent stops: it may wait for a supervisor that takes its time.
 #[derive(Debug)]
 struct Work {
-    outcome: oneshot::Receiver<Option<Outcome>>,
+    outcome: oneshot::Receiver<Result<Option<Outcome>, DriverError>>,
     cancel: Cancel,
 }
 
@@ -87,7 +87,7 @@ enum Wake {
     Session(Opened),
     Refused(Refusal),
     Said(Option<FromServer>),
-    Done(Option<Outcome>),
+    Done(Result<Option<Outcome>, DriverError>),
     Look,
     Stop,
 }
@@ -144,7 +144,7 @@ impl<H: Host> Driver<H> {
                 Wake::Session(opened) => self.open(opened)?,
                 Wake::Said(None) => self.close(),
                 Wake::Said(Some(message)) => self.hear(message)?,
-                Wake::Done(outcome) => self.done(outcome)?,
+                Wake::Done(outcome) => self.done(outcome?)?,
                 Wake::Look => {}
             }
         }
@@ -176,7 +176,7 @@ impl<H: Host> Driver<H> {
             () = shutdown.cancelled() => Wake::Stop,
             // Ahead of the next session, so that the old one is heard to its end.
             said = said => Wake::Said(said),
-            done = done => Wake::Done(done.unwrap_or_else(|_| Some(died()))),
+            done = done => Wake::Done(done.unwrap_or_else(|_| Ok(Some(died())))),
             Some(opened) = channels.sessions.recv() => Wake::Session(opened),
             Ok(refusal) = &mut channels.refusal => Wake::Refused(refusal),
             () = look => Wake::Look,
@@ -296,9 +296,6 @@ impl<H: Host> Driver<H> {
     /// Performs an action, and says whether it changed anything.
     fn perform(&mut self, action: Action) -> Result<bool, DriverError> {
         match action {
-            Action::Work(assignment, Step::Conclude(conclusion)) => {
-                self.conclude(&assignment, conclusion)?;
-            }
             Action::Work(assignment, step) => self.begin(assignment, step),
             Action::Claim { request_id, deployment } => {
                 self.send(request_id, FromAgent::Claim { request_id, deployment });
@@ -319,17 +316,6 @@ impl<H: Host> Driver<H> {
         Ok(true)
     }
 
-    fn conclude(
-        &mut self,
-        assignment: &Assignment,
-        conclusion: Conclusion,
-    ) -> Result<(), DriverError> {
-        let path = self.folder.output(assignment.deployment);
-        let output =
-            output::digest(&path).map_err(|source| DriverError::Output { path, source })?;
-        self.note(Input::Done(Outcome::Concluded { conclusion, output }))
-    }
-
     fn begin(&mut self, assignment: Assignment, step: Step) {
         let (sender, outcome) = oneshot::channel();
         let (cancel, host) = (Cancel::default(), Arc::clone(&self.host));
@@ -338,14 +324,13 @@ impl<H: Host> Driver<H> {
         self.flight.working = true;
         std::thread::spawn(move || {
             let task = Task { assignment: &assignment, output: &output, cancel: &cancel };
-            let outcome = match &step {
-                Step::Fetch => host.fetch(&task),
-                Step::Remember => host.remember(&task),
+            let outcome = match step {
+                Step::Fetch => Ok(host.fetch(&task)),
+                Step::Remember => Ok(host.remember(&task)),
                 Step::Activate { closure, previous } => {
-                    host.activate(&task, *closure, previous.as_ref())
+                    Ok(host.activate(&task, closure, previous.as_ref()))
                 }
-                // The driver does this itself.
-                Step::Conclude(_) => None,
+                Step::Conclude(conclusion) => conclude(&output, conclusion).map(Some),
             };
             // Nobody listens when the agent stops meanwhile.
             let _ = sender.send(outcome);
@@ -382,6 +367,13 @@ impl<H: Host> Driver<H> {
         let keep = self.journal.state().run.as_ref().map(|run| run.assignment.deployment);
         self.host.tidy(keep);
     }
+}
+
+/// Closes the output, which is read to its end for that.
+fn conclude(output: &Path, conclusion: Conclusion) -> Result<Outcome, DriverError> {
+    let digest = output::digest(output);
+    let output = digest.map_err(|source| DriverError::Output { path: output.into(), source })?;
+    Ok(Outcome::Concluded { conclusion, output })
 }
 
 /// A step whose thread ended without a word: a defect, which must not be repeated.
