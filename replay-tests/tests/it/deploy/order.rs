@@ -1,6 +1,7 @@
 //! Several activations for one agent: which runs, and which gives way.
 
 use super::{assert_code, assert_home, assert_runs, said, story, well};
+use crate::rig::agent::killed_at_line;
 use crate::rig::nix::{Closure, Kind};
 use crate::rig::story::WELL;
 use crate::rig::world::World;
@@ -56,6 +57,29 @@ fn what_runs_goes_to_its_end_and_then_the_newest_is_deployed() {
             &WELL[1..],
         ]),
     );
+}
+
+#[test]
+fn what_was_granted_and_not_heard_runs_before_what_was_requested_since() {
+    let world = World::new();
+    let mut agent = world.agent("web-1");
+    // It is granted the first, and dies before that is on its disk.
+    let doomed = killed_at_line(&agent.state(), 2);
+    agent.restart_with(&world, doomed);
+    world.wait_for_sessions("web-1", 2);
+    let paths = ["first", "second"].map(|name| world.nix.offer(&Closure::plain(name)));
+    let first = world.start_activate(&[("web-1", &paths[0])], &[]);
+    assert_eq!(agent.process().wait().code(), None, "{}", agent.process().stderr());
+    assert_eq!(agent.lose_last_record(), "started");
+    world.wait_for_steps("web-1", "DeploymentStarted", 1);
+    let second = world.start_activate(&[("web-1", &paths[1])], &[]);
+    world.wait_for_steps("web-1", "DeploymentRequested", 2);
+    agent.restart(&world);
+    assert_code(&first.output(), 0);
+    assert_code(&second.output(), 0);
+    assert_runs(&agent, &paths[1], 2);
+    let begun = ["AgentRegistered", "DeploymentRequested", "DeploymentStarted"];
+    world.check_story(&agent, &story(&[&begun, &["DeploymentRequested"], &WELL[2..], &WELL[1..]]));
 }
 
 #[test]

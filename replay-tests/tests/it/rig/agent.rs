@@ -41,6 +41,15 @@ pub(crate) fn slow_syncs() -> Settings {
     Settings { wrapper, ..Settings::default() }
 }
 
+/// A tracer that kills the agent as it comes to sync the n-th line of its journal.
+pub(crate) fn killed_at_line(state: &Path, n: usize) -> Settings {
+    let tracer = "strace -D -f -qq -o /dev/null -e trace=fdatasync";
+    let mut wrapper: Vec<String> = tracer.split_whitespace().map(str::to_owned).collect();
+    wrapper.extend(["-P".to_owned(), state.join("journal").display().to_string()]);
+    wrapper.extend(["-e".to_owned(), format!("inject=fdatasync:signal=KILL:when={n}")]);
+    Settings { wrapper, ..Settings::default() }
+}
+
 impl Agent {
     /// Starts an agent on a machine that never had one.
     pub(crate) fn launch(world: &World, name: &str, machine: &str, settings: Settings) -> Self {
@@ -122,6 +131,17 @@ impl Agent {
         copy_folder(&self.state(), &to);
         let owner = fs::Permissions::from_mode(0o700);
         fs::set_permissions(&to, owner).expect("the folder can be closed to others");
+    }
+
+    /// Takes the last record off the journal, as a power cut does before it is
+    /// synced, and returns its kind.
+    pub(crate) fn lose_last_record(&self) -> String {
+        let lost = self.journal().pop().expect("there is a record");
+        let path = self.state().join("journal");
+        let text = fs::read_to_string(&path).expect("there is a journal");
+        let end = text.trim_end().rfind('\n').expect("the first line is never at risk") + 1;
+        fs::write(&path, &text[..end]).expect("a file can be written");
+        lost["record"].as_str().unwrap_or_default().to_owned()
     }
 
     /// Returns where the profile points, and Nix's number of it.
