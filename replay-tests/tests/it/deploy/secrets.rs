@@ -1,7 +1,9 @@
 //! A token stands where its holder put it, and nowhere else.
 
 use super::assert_code;
+use crate::rig::agent::{Agent, Settings};
 use crate::rig::nix::{Closure, Kind};
+use crate::rig::server::Options;
 use crate::rig::story::check_log;
 use crate::rig::world::World;
 use std::fs;
@@ -9,10 +11,16 @@ use std::path::{Path, PathBuf};
 
 #[test]
 fn no_token_is_left_in_any_file_log_or_process() {
-    let mut world = World::new();
+    // Everybody writes down as much as can be asked for.
+    let log = "LEDGER_LOG=trace";
+    let server = Options { wrapper: vec!["env".into(), log.into()], ..Options::default() };
+    let mut world = World::with(server, Settings::default());
     let admin = world.server.admin_token();
     let agent_token = world.agent_token();
-    let mut agent = world.agent("web-1");
+    let wrapper = vec!["env".into(), log.into()];
+    let settings = Settings { wrapper, ..Settings::default() };
+    let mut agent = Agent::launch(&world, "web-1", "web-1", settings);
+    world.wait_for_sessions("web-1", 1);
     let path = world.nix.offer(&Closure::new(Kind::HomeManager, "home").gated());
     let activate = world.start_activate(&[("web-1", &path)], &[]);
     world.wait_for_steps("web-1", "ClosureFetched", 1);
