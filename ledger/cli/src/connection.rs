@@ -81,10 +81,10 @@ impl Connection {
         let client = Client::new(endpoint, USER_AGENT)?
             .in_workspace(self.workspace.clone())
             .with_patience(self.retry_for);
-        let (said, address) = (AtomicBool::new(false), client.address().to_owned());
+        let said = AtomicBool::new(false);
         Ok(client.on_retry(Arc::new(move |error, _| {
             if !said.swap(true, Ordering::Relaxed) {
-                note(format!("{error}; trying {address} again for a while"));
+                note(format!("{error}; trying again for a while"));
             }
         })))
     }

@@ -25,7 +25,9 @@ use std::collections::BTreeMap;
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// A newer program wrote it.
-    #[error("the event type {0:?} is not known to this version of Ledger; upgrade it")]
+    #[error(
+        "the event type {0:?} is not known to this version of Ledger: a newer one wrote it, or the log is damaged"
+    )]
     UnknownType(String),
     /// The payload does not have the shape of its type.
     #[error("the payload of a {type_name} cannot be read")]

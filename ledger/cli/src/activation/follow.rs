@@ -6,6 +6,7 @@
 use super::item::{Item, Verdict};
 use super::progress::{Mark, Progress};
 use super::view::View;
+use crate::daemon::StopSignals;
 use crate::failure::Failure;
 use crate::terminal::note;
 use api_client::http::{Client, RequestError};
@@ -119,7 +120,8 @@ impl Follow {
         reminder.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut refreshed: Option<Answer<_>> = None;
         // One future for the whole wait, so that no signal falls between two.
-        let mut interrupted = pin!(tokio::signal::ctrl_c());
+        let mut signals = StopSignals::new()?;
+        let mut interrupted = pin!(signals.next());
         let mut otherwise = Verdict::TimedOut;
         while !progress.is_done() {
             tokio::select! {

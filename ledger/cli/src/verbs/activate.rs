@@ -84,6 +84,9 @@ impl Activate {
         let mut view = View::new(self.format, longest.unwrap_or_default());
         let from = answer.position.unwrap_or_default();
         let mut progress = Progress::new(answer.clone(), self.allow_offline);
+        if !self.dry_run && matches!(self.format, Format::Text) {
+            note(format!("activation {}", answer.id));
+        }
         view.show(&progress.requested())?;
         let verdict = if self.dry_run {
             Verdict::DryRun

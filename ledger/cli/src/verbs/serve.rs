@@ -39,8 +39,19 @@ pub(crate) struct Serve {
     #[arg(long, help_heading = "Safety")]
     confirm_clock: bool,
     /// How often server and agents make sure of each other
-    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = ping_interval)]
     ping_interval: Duration,
+}
+
+/// Agents keep to what is asked of them within the same bounds.
+fn ping_interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|e| e.to_string())?;
+    let (least, most) = (Duration::from_millis(100), Duration::from_secs(300));
+    if (least..=most).contains(&interval) {
+        Ok(interval)
+    } else {
+        Err("it must be between 100ms and 5m".to_owned())
+    }
 }
 
 impl Serve {

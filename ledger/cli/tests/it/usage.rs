@@ -105,7 +105,7 @@ fn a_server_that_is_not_there_is_a_failure_and_no_refusal() {
         "agents --retry-for 400ms",
         &variables,
         1,
-        &["trying http://127.0.0.1:9 again for a while"],
+        &["no answer from http://127.0.0.1:9; trying again for a while"],
     );
 }
 
