@@ -37,6 +37,7 @@ use ledger_core::rights::TokenKind;
 use ledger_core::stream::StreamId;
 use ledger_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// The longest that a reading request may be asked to wait for news, in seconds.
 pub const WAIT_SECONDS_MAX: u64 = 25;
@@ -431,7 +432,7 @@ pub struct Token {
 }
 
 /// Issue a token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IssueTokenRequest {
     /// Made by the client.
@@ -451,6 +452,22 @@ pub struct IssueTokenRequest {
     /// What it is for.
     #[serde(default)]
     pub description: Option<String>,
+}
+
+/// Shows everything but the secret.
+impl fmt::Debug for IssueTokenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { request_id, secret: _, kind, reach, agents, expires_in_seconds, description } =
+            self;
+        f.debug_struct("IssueTokenRequest")
+            .field("request_id", request_id)
+            .field("kind", kind)
+            .field("reach", reach)
+            .field("agents", agents)
+            .field("expires_in_seconds", expires_in_seconds)
+            .field("description", description)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A token was issued.
@@ -503,4 +520,24 @@ pub struct CreateWorkspaceRequest {
 pub struct Health {
     /// `ok`, or what is wrong.
     pub status: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_for_a_token_shows_no_secret() {
+        let request = IssueTokenRequest {
+            request_id: RequestId::from_bytes([1; 16]),
+            secret: "ldg_admin_secret".to_owned(),
+            kind: TokenKind::Admin,
+            reach: Reach::Workspace,
+            agents: Vec::new(),
+            expires_in_seconds: Some(60),
+            description: Some("for ci".to_owned()),
+        };
+        let shown = format!("{request:?}{request:#?}");
+        assert!(!shown.contains("ldg_") && shown.contains("for ci"), "{shown}");
+    }
 }
