@@ -14,6 +14,10 @@ pub const PINGS_MISSED_MAX: u32 = 3;
 pub(crate) const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// For the first byte on a fresh connection, before a head is even begun.
 pub(crate) const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(15);
+/// For a client to take some of what is written to it. It may read as slowly as
+/// it likes, and be silent while nothing is written, but who does not read at all
+/// must not hold a connection for ever.
+pub(crate) const WRITE_PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 /// For a TLS handshake.
 pub(crate) const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the files of certificate and key are looked at.

@@ -139,17 +139,40 @@ where
             };
             let (stream, service) = inner.await?;
             let first_byte = Some(Box::pin(tokio::time::sleep(limits::FIRST_BYTE_TIMEOUT)));
-            Ok((Counted { stream, first_byte, _permit: permit }, service))
+            let (writing, flushing) = (Progress::default(), Progress::default());
+            Ok((Counted { stream, first_byte, writing, flushing, _permit: permit }, service))
         })
     }
 }
 
-/// A connection that counts, and that must begin to speak in time.
+/// A connection that counts, that must begin to speak in time, and that must take
+/// what is written to it.
 struct Counted<S> {
     stream: S,
     /// Gone with the first byte.
     first_byte: Option<Pin<Box<Sleep>>>,
+    writing: Progress,
+    flushing: Progress,
     _permit: OwnedSemaphorePermit,
+}
+
+/// Watches that something which waits goes on in time. Nothing runs while nothing
+/// waits: a connection may be idle for as long as it likes.
+#[derive(Default)]
+struct Progress {
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Progress {
+    fn watch<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if poll.is_ready() {
+            self.deadline = None;
+            return poll;
+        }
+        let begin = || Box::pin(tokio::time::sleep(limits::WRITE_PROGRESS_TIMEOUT));
+        let deadline = self.deadline.get_or_insert_with(begin);
+        deadline.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
@@ -177,7 +200,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.writing.watch(cx, written)
     }
 
     fn poll_write_vectored(
@@ -185,7 +209,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.writing.watch(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -193,11 +218,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.flushing.watch(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.flushing.watch(cx, shut)
     }
 }
 
@@ -241,6 +268,41 @@ mod tests {
             assert!(!said.contains("200 OK"), "{said}");
         }
         listener.stop().await;
+    }
+
+    fn counted<S>(stream: S) -> Counted<S> {
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("one is free");
+        let (writing, flushing) = (Progress::default(), Progress::default());
+        Counted { stream, first_byte: None, writing, flushing, _permit: permit }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_never_reads_is_cut_off_and_who_reads_slowly_is_not() {
+        let (ours, theirs) = tokio::io::duplex(64);
+        let written = timeout(Duration::from_secs(60), counted(ours).write_all(&[0; 65])).await;
+        let error = written.expect("not for ever").expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(theirs);
+
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let reader = tokio::spawn(async move {
+            // The clock of the test jumps from timer to timer; nothing is waited for.
+            let mut bytes = [0; 64];
+            let mut read = 0;
+            while read < 640 {
+                tokio::time::sleep(limits::WRITE_PROGRESS_TIMEOUT * 9 / 10).await;
+                read += theirs.read(&mut bytes).await.expect("read");
+            }
+            theirs
+        });
+        let mut ours = counted(ours);
+        ours.write_all(&[0; 640]).await.expect("taken, slowly");
+        let mut theirs = reader.await.expect("read");
+        // What is idle is not watched.
+        let idle = timeout(limits::WRITE_PROGRESS_TIMEOUT * 100, ours.read_u8()).await;
+        assert!(idle.is_err(), "an idle connection ended");
+        ours.write_all(&[7]).await.expect("still open");
+        assert_eq!(theirs.read_u8().await.expect("still open"), 7);
     }
 
     #[tokio::test]
