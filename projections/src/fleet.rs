@@ -73,6 +73,13 @@ impl Fleet {
         self.workspaces.iter().filter(|(_, workspace)| workspace.created)
     }
 
+    /// Returns the node that holds the session opened last, if any is open.
+    pub fn node(&self) -> Option<NodeId> {
+        let agents = self.workspaces.values().flat_map(|workspace| workspace.agents.values());
+        let open = agents.filter_map(|agent| Some((agent.since, agent.session?.node)));
+        open.max_by_key(|(since, _)| *since).map(|(_, node)| node)
+    }
+
     /// Returns an agent that has shown itself.
     pub fn agent(&self, workspace: &WorkspaceName, name: &AgentName) -> Option<&Agent> {
         self.workspace(workspace)?.agent(name)

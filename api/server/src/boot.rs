@@ -69,14 +69,17 @@ pub(crate) async fn boot(
     clock: Arc<dyn Clock>,
 ) -> Result<Booted, StartError> {
     let folder = Folder::open(&config.data).map_err(StartError::Folder)?;
-    let node = folder.node().map_err(StartError::Folder)?;
-    let key = folder.token_key().map_err(StartError::Folder)?;
     let registry = Arc::new(Registry::default());
     let sink = registry.clone();
     let head = *log.head().borrow();
-    let runner = Runner::start(log.clone(), move |_, records| sink.deliver(records));
+    let runner = Runner::<Image>::start(log.clone(), move |_, records| sink.deliver(records));
     let live = runner.live().clone();
-    live.wait_for(head, limits::FIRST_FOLD_TIMEOUT).await.map_err(StartError::Fold)?;
+    let folded = live.wait_for(head, limits::FIRST_FOLD_TIMEOUT).await;
+    let image = folded.map_err(StartError::Fold)?;
+    // The first start issues a token together with its workspace.
+    let has_tokens = image.state.fleet.workspace(&WorkspaceName::initial()).is_some();
+    let key = folder.token_key(has_tokens).map_err(StartError::Folder)?;
+    let node = folder.node(image.state.fleet.node()).map_err(StartError::Folder)?;
     let server = Server::new(Shared {
         node,
         version: config.version.clone(),

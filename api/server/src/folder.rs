@@ -32,6 +32,24 @@ pub enum FolderError {
         #[source]
         source: io::Error,
     },
+    /// Others may look into the folder.
+    #[error(
+        "others may look into {0}, which holds the secrets of the server: `chmod 700 {0}` keeps them out; if others need it, use --data DIR with a folder of its own",
+        path.display()
+    )]
+    OpenToOthers {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file that the log cannot do without is gone.
+    #[error(
+        "{} is missing, and the tokens of this log are good with it only; restore the file from the backup that the log came from",
+        path.display()
+    )]
+    Missing {
+        /// Which file.
+        path: PathBuf,
+    },
     /// It holds something else than it should.
     #[error("{} is damaged: {what}; restore it from a backup", path.display())]
     Damaged {
@@ -48,30 +66,43 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder if it is not there, and closes it to others.
+    /// Makes the folder if it is not there, closed to others. One that is there is
+    /// left as it is, and refused if others may look into it: it may be the
+    /// machine's, and theirs.
     pub(crate) fn open(path: &Path) -> Result<Self, FolderError> {
-        let folder = Self { path: path.to_owned() };
-        fs::create_dir_all(path)
-            .and_then(|()| close_to_others(path))
-            .map_err(|source| FolderError::File { path: path.to_owned(), source })?;
-        Ok(folder)
+        let open = || {
+            make_closed(path)?;
+            is_open_to_others(path)
+        };
+        let path = path.to_owned();
+        match open() {
+            Ok(false) => Ok(Self { path }),
+            Ok(true) => Err(FolderError::OpenToOthers { path }),
+            Err(source) => Err(FolderError::File { path, source }),
+        }
     }
 
     /// Returns the node's id, which is made at the first start.
-    pub(crate) fn node(&self) -> Result<NodeId, FolderError> {
+    ///
+    /// If its file is lost, the node is the one that the log last knew, so that
+    /// the sessions that it left open are closed. Without one, it is a new node.
+    pub(crate) fn node(&self, known: Option<NodeId>) -> Result<NodeId, FolderError> {
         let path = self.path.join(NODE);
         if let Some(text) = read(&path)? {
             let text = String::from_utf8_lossy(&text);
             let what = "it must hold the node's id, a UUID";
             return text.trim().parse().map_err(|_| FolderError::Damaged { path, what });
         }
-        let node = NodeId::new(uuid::Uuid::now_v7());
+        let node = known.unwrap_or_else(|| NodeId::new(uuid::Uuid::now_v7()));
         self.write(NODE, format!("{node}\n").as_bytes())?;
         Ok(node)
     }
 
     /// Returns the key under which tokens are hashed, which is made at the first start.
-    pub(crate) fn token_key(&self) -> Result<TokenKey, FolderError> {
+    ///
+    /// A log that has tokens needs the key that they were hashed with: with
+    /// another one nobody would ever get in again.
+    pub(crate) fn token_key(&self, has_tokens: bool) -> Result<TokenKey, FolderError> {
         let path = self.path.join(TOKEN_KEY);
         if let Some(text) = read(&path)? {
             let bytes = HEXLOWER.decode(text.trim_ascii()).ok();
@@ -80,6 +111,9 @@ impl Folder {
                 .and_then(|bytes| bytes.try_into().ok())
                 .map(TokenKey::new)
                 .ok_or(FolderError::Damaged { path, what });
+        }
+        if has_tokens {
+            return Err(FolderError::Missing { path });
         }
         let bytes = self.random(&path)?;
         self.write(TOKEN_KEY, format!("{}\n", HEXLOWER.encode(&bytes)).as_bytes())?;
@@ -154,12 +188,23 @@ fn owned_only() -> OpenOptions {
 }
 
 #[cfg(unix)]
-fn close_to_others(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+fn make_closed(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 #[cfg(not(unix))]
-fn close_to_others(_path: &Path) -> io::Result<()> {
-    Ok(())
+fn make_closed(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)
+}
+
+#[cfg(unix)]
+fn is_open_to_others(path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(fs::metadata(path)?.permissions().mode() & 0o077 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_open_to_others(_path: &Path) -> io::Result<bool> {
+    Ok(false)
 }

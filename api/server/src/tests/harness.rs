@@ -95,6 +95,14 @@ impl Answer {
     }
 }
 
+/// A data folder, as `serve` makes it: closed to others.
+pub(super) fn data_folder() -> tempfile::TempDir {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir().expect("a folder")
+}
+
 pub(super) fn config(folder: &Path) -> Config {
     Config {
         listen: ([127, 0, 0, 1], 0).into(),
@@ -112,7 +120,7 @@ pub(super) fn request_id() -> RequestId {
 
 impl Harness {
     pub(super) async fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = data_folder();
         Self::on(folder, Arc::default()).await
     }
 

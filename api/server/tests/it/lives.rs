@@ -1,7 +1,7 @@
 //! Liveness, starts and stops.
 
 use crate::client::Agent;
-use crate::node::{DEADLINE, Node, config, events, wait_for};
+use crate::node::{DEADLINE, Node, config, data_folder, events, wait_for};
 use api_server::{StartError, start};
 use api_wire::agent::GoodbyeReason;
 use futures_util::StreamExt;
@@ -113,7 +113,7 @@ async fn the_data_folder_is_its_owners_and_the_first_token_is_announced() {
 
 #[tokio::test]
 async fn a_first_token_that_a_crash_left_behind_is_the_one_that_is_issued() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = data_folder();
     let left = format!("ldg_admin_{}", "a".repeat(43));
     std::fs::write(folder.path().join("admin-token"), &left).expect("written");
     let config = config(folder.path(), FAST);
@@ -126,7 +126,7 @@ async fn a_first_token_that_a_crash_left_behind_is_the_one_that_is_issued() {
 #[tokio::test]
 async fn an_address_in_use_is_an_error_and_leaves_no_running_node() {
     let node = Node::new().await;
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = data_folder();
     let clock = Arc::new(SystemClock);
     let log = Log::open_sqlite(folder.path(), clock.clone()).await.expect("a log");
     let mut config = config(folder.path(), FAST);
@@ -165,4 +165,55 @@ async fn a_clock_that_was_set_back_needs_an_operators_word() {
     let running = start(config, log.clone(), clock).await.expect("started");
     wait_for(&log, |event| matches!(event, Event::ClockConfirmed(_))).await;
     running.stop().await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_folder_that_others_may_look_into_is_refused_and_left_as_it_is() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = data_folder();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let log = Log::open_sqlite(folder.path(), clock.clone()).await.expect("a log");
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open).expect("changed");
+    let started = start(config(folder.path(), FAST), log, clock).await;
+    let Err(StartError::Folder(error)) = started else { panic!("it started") };
+    assert!(error.to_string().contains("chmod 700"), "{error}");
+    let mode = std::fs::metadata(folder.path()).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o755);
+}
+
+#[tokio::test]
+async fn without_the_key_of_its_tokens_a_log_is_not_served() {
+    let folder = Node::new().await.stop().await;
+    let key = folder.path().join("token-key");
+    let lost = std::fs::read(&key).expect("the key");
+    std::fs::remove_file(&key).expect("removed");
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let log = Log::open_sqlite(folder.path(), clock.clone()).await.expect("a log");
+    let started = start(config(folder.path(), FAST), log, clock).await;
+    let Err(StartError::Folder(error)) = started else { panic!("it started") };
+    assert!(error.to_string().contains("token-key is missing"), "{error}");
+    assert!(!key.exists(), "no other key is made");
+    std::fs::write(&key, lost).expect("restored");
+    let config = config(folder.path(), FAST);
+    let node = Node::on(folder, config).await;
+    node.get("/v1/tokens").await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_whose_file_is_lost_closes_the_sessions_it_left_open() {
+    let node = Node::new().await;
+    let id = node.running.node();
+    let (_agent, welcome) = Agent::welcomed(&node, "web", 1).await;
+    let folder = node.kill().await;
+    std::fs::remove_file(folder.path().join("node")).expect("removed");
+    let config = config(folder.path(), FAST);
+    let node = Node::on(folder, config).await;
+    assert_eq!(node.running.node(), id);
+    let lost = node.event(|event| matches!(event, Event::SessionsLost(_))).await;
+    let Ok(Event::SessionsLost(lost)) = lost.event() else { panic!("just found") };
+    assert_eq!(lost.sessions[0].session, welcome.session);
+    node.stop().await;
 }

@@ -25,6 +25,14 @@ pub(crate) struct Node {
     pub(crate) admin: String,
 }
 
+/// A data folder, as `serve` makes it: closed to others.
+pub(crate) fn data_folder() -> tempfile::TempDir {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir().expect("a folder")
+}
+
 pub(crate) fn config(folder: &Path, ping_interval: Duration) -> Config {
     Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -46,13 +54,13 @@ impl Node {
     }
 
     pub(crate) async fn pinging(ping_interval: Duration) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = data_folder();
         let config = config(folder.path(), ping_interval);
         Self::on(folder, config).await
     }
 
     pub(crate) async fn with_tls(tls: Tls) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = data_folder();
         let mut config = config(folder.path(), Duration::from_secs(20));
         config.tls = Some(tls);
         Self::on(folder, config).await

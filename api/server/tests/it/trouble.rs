@@ -1,7 +1,7 @@
 //! Sessions while the log takes no writes, and while the server makes mistakes.
 
 use crate::client::{Agent, key};
-use crate::node::{DEADLINE, Node, config};
+use crate::node::{DEADLINE, Node, config, data_folder};
 use api_server::Failed;
 use api_wire::agent::GoodbyeReason;
 use futures_util::StreamExt;
@@ -33,7 +33,7 @@ impl Clock for Faulty {
 }
 
 async fn node() -> (Node, Arc<Faulty>, Arc<Faulty>) {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = data_folder();
     let config = config(folder.path(), Duration::from_secs(20));
     let (of_log, of_server) = (Arc::<Faulty>::default(), Arc::<Faulty>::default());
     let node = Node::with_clocks(folder, config, of_log.clone(), of_server.clone()).await;

@@ -148,7 +148,10 @@ fn make_folder(data: &Path) -> Result<(), Failure> {
     let found = fs::metadata(data)
         .map_err(|e| Failure::from(e).context(format!("the data folder {shown} cannot be used")))?;
     if found.permissions().mode() & 0o077 != 0 {
-        note(format!("warning: others may look into {shown}; `chmod 700 {shown}` keeps them out"));
+        let others = format!("others may look into {shown}, which holds the secrets of the server");
+        return Err(Failure::failed(others).hint(format!(
+            "`chmod 700 {shown}` keeps them out; if others need it, use --data DIR with a folder of its own"
+        )));
     }
     Ok(())
 }
@@ -196,5 +199,22 @@ mod tests {
         make_folder(&data).expect("there already");
         let mode = fs::metadata(&data).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_folder_that_others_may_look_into_is_refused_and_left_as_it_is() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        for mode in [0o755, 0o710, 0o701] {
+            let open = fs::Permissions::from_mode(mode);
+            fs::set_permissions(temporary.path(), open).expect("changed");
+            let refused = make_folder(temporary.path()).expect_err("refused");
+            let report = refused.report();
+            assert!(
+                report.contains("others may look into") && report.contains("chmod 700"),
+                "{report}"
+            );
+            let after = fs::metadata(temporary.path()).expect("there").permissions().mode();
+            assert_eq!(after & 0o777, mode);
+        }
     }
 }

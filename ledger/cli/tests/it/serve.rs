@@ -37,8 +37,9 @@ fn a_second_server_on_the_same_data_does_not_start() {
 fn what_cannot_be_listened_on_or_read_is_said() {
     let server = Server::start();
     let address = server.url.trim_start_matches("http://");
-    let data = tempfile::tempdir().expect("a folder");
-    let data = data.path().to_str().expect("UTF-8");
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let data = data.to_str().expect("UTF-8");
     let taken = run(&mut ledger(&["serve", "--data", data, "--listen", address]));
     assert_eq!(taken.code, 1, "{taken:?}");
     assert!(taken.stderr.contains(address) && taken.stderr.contains("in use"), "{}", taken.stderr);
