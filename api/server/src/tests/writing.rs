@@ -129,3 +129,32 @@ async fn workspaces_are_listed_with_their_agents_in_service() {
     let answer = harness.post("/v1/workspaces", &harness.admin, again).await;
     assert_eq!(answer.code(), "workspace_exists");
 }
+
+/// A body of unknown length may be as large as its route allows.
+#[tokio::test]
+async fn large_bodies_wait_for_their_turn_and_small_ones_do_not() {
+    let server = Harness::new().await;
+    server.connect("default", "web").await;
+    let turns = u32::try_from(crate::limits::LARGE_BODIES_AT_ONCE).expect("few");
+    let held = server.server.large_bodies.acquire_many(turns).await.expect("open");
+    let large = server.activate("default", &server.admin, &["web"]);
+    let mut large = std::pin::pin!(large);
+    let small = async {
+        for _ in 0..3 {
+            let body = activation(&["web"]).to_string();
+            let request = axum::http::Request::post("/v1/activations?workspace=default")
+                .header("authorization", format!("Bearer {}", server.admin))
+                .header("content-type", "application/json")
+                .header("content-length", body.len())
+                .body(axum::body::Body::from(body));
+            server.send(request.expect("a request")).await.ok();
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = &mut large => panic!("it did not wait for its turn"),
+        () = small => {}
+    }
+    drop(held);
+    assert!(large.await["deployments"][0]["id"].is_string());
+}
