@@ -1,13 +1,15 @@
 //! The caller of a request: a token, and where it came from.
 
+use crate::limits;
 use crate::problem::Refusal;
+use crate::server::Server;
 use api_wire::problem::Code;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use ledger_core::event::{Digest, Reach};
 use ledger_core::record::ActorKind;
 use ledger_core::rights::{self, Right};
-use ledger_core::{Actor, AgentName, Annex, Rejection, WorkspaceName};
+use ledger_core::{Actor, AgentName, Annex, Position, Rejection, WorkspaceName};
 use projections::access::Token;
 use projections::image::Image;
 use serde::Serialize;
@@ -76,6 +78,22 @@ impl Caller {
             Code::Forbidden,
             format!("the token is limited to other agents than {names}"),
         ))
+    }
+
+    /// Refuses a token that was revoked or expired while its request waited, by
+    /// the log up to the position.
+    pub(crate) async fn must_still_hold(
+        &self,
+        server: &Server,
+        position: Position,
+    ) -> Result<(), Refusal> {
+        let snapshot = server.live.wait_for(position, limits::FOLD_TIMEOUT).await?;
+        let token = snapshot.state.access.token(self.token.id);
+        if token.is_some_and(|token| token.is_valid_at(server.clock.now())) {
+            return Ok(());
+        }
+        let detail = "the token was revoked or has expired while the request waited";
+        Err(Refusal::new(Code::Unauthorized, detail))
     }
 
     pub(crate) fn actor(&self) -> Actor {

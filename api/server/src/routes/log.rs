@@ -95,6 +95,8 @@ impl Scan<'_> {
                 () = server.stopping.cancelled() => return Ok(page),
                 () = tokio::time::sleep_until(deadline) => return Ok(page),
             }
+            let now = *head.borrow();
+            self.filter.caller.must_still_hold(server, now).await?;
         }
     }
 

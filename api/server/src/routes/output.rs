@@ -58,6 +58,8 @@ pub(crate) async fn read_output(
             () = server.stopping.cancelled() => return Ok(Json(page)),
             () = tokio::time::sleep_until(deadline) => return Ok(Json(page)),
         }
+        let now = *server.log.head().borrow();
+        caller.must_still_hold(&server, now).await?;
     }
 }
 

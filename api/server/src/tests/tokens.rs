@@ -52,6 +52,25 @@ async fn a_revoked_token_is_refused_from_the_answer_on() {
 }
 
 #[tokio::test]
+async fn a_token_revoked_while_its_request_waits_is_told_nothing_more() {
+    let harness = Harness::new().await;
+    let secret = secret(TokenKind::Read);
+    let body = json!({
+        "request_id": request_id(), "secret": secret, "kind": "read", "reach": "workspace",
+    });
+    let issued = harness.post("/v1/tokens", &harness.admin, body).await.ok();
+    let path = format!("/v1/tokens/{}/revoke", issued["id"].as_str().expect("an id"));
+    let from = harness.server.log.head().borrow().next();
+    let poll = format!("/v1/log?from={from}&wait=25");
+    // Polled in this order: the request has passed the guard when the other begins.
+    let revoke = json!({ "request_id": request_id() });
+    let (waited, revoked) =
+        tokio::join!(harness.get(&poll, &secret), harness.post(&path, &harness.admin, revoke));
+    revoked.ok();
+    assert_eq!(waited.code(), "unauthorized");
+}
+
+#[tokio::test]
 async fn what_is_no_good_token_is_not_issued() {
     let harness = Harness::new().await;
     let known = harness.token(TokenKind::Read, "default", &[]).await;
