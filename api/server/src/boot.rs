@@ -37,6 +37,11 @@ pub enum StartError {
     /// The log cannot be folded.
     #[error("the log cannot be folded")]
     Fold(#[source] WaitError),
+    /// The log cannot be one that a server began.
+    #[error(
+        "the log has workspaces, but not `default`, which every log begins with: it was damaged or changed; restore a backup"
+    )]
+    NoFirstWorkspace,
     /// The log does not take what a start records.
     #[error("the start cannot be recorded")]
     Record(#[source] WriteError),
@@ -134,6 +139,9 @@ async fn first_start(server: &Server, folder: &Folder) -> Result<Option<PathBuf>
     let workspace = WorkspaceName::initial();
     if server.image().state.fleet.workspace(&workspace).is_some() {
         return Ok(None);
+    }
+    if server.image().state.fleet.workspaces().next().is_some() {
+        return Err(StartError::NoFirstWorkspace);
     }
     let (secret, path) = folder.admin_token().map_err(StartError::Folder)?;
     let request_id = first_request(server.node);

@@ -2,10 +2,13 @@
 
 use crate::client::Agent;
 use crate::node::{Node, config, request_id};
+use api_server::{StartError, start};
 use data_encoding::BASE64URL_NOPAD;
 use ledger_core::Event;
+use ledger_store::{Clock, Log, SystemClock};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 const DESCRIPTION: &str = "a description that stands nowhere else";
@@ -54,6 +57,25 @@ async fn a_damaged_annex_is_said_to_be_and_all_else_is_served() {
     node.get("/v1/log?type=NodeStarted").await;
     drop(agent);
     node.stop().await;
+}
+
+#[tokio::test]
+async fn a_log_whose_first_workspace_was_renamed_is_not_begun_anew() {
+    let folder = Node::new().await.stop().await;
+    let path = folder.path().join("ledger.db");
+    let (name, other) = (b"workspace/default", b"workspace/degault");
+    let mut bytes = std::fs::read(&path).expect("the log");
+    while let Some(place) = bytes.windows(name.len()).position(|window| window == name) {
+        bytes[place..place + name.len()].copy_from_slice(other);
+    }
+    std::fs::write(&path, bytes).expect("written");
+    let admin_token = std::fs::read(folder.path().join("admin-token")).expect("the token");
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let log = Log::open_sqlite(folder.path(), clock.clone()).await.expect("a log");
+    let config = config(folder.path(), Duration::from_secs(20));
+    let started = start(config, log, clock).await;
+    assert!(matches!(started, Err(StartError::NoFirstWorkspace)));
+    assert_eq!(std::fs::read(folder.path().join("admin-token")).expect("still there"), admin_token);
 }
 
 #[tokio::test]
