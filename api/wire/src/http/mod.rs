@@ -1,0 +1,70 @@
+//! The HTTP API under `/v1`: bodies, queries and answers.
+//!
+//! Every request carries `Authorization: Bearer <token>`. Every writing request
+//! carries a `request_id` (or an activation's id) that its client made as a
+//! UUIDv7 and keeps through every retry. A token that reaches the whole ledger
+//! names the workspace with `?workspace=`, `default` if it does not.
+//!
+//! | method and path | right | body → answer |
+//! |---|---|---|
+//! | `POST /v1/activations` | activate | [`ActivateRequest`] → [`ActivateAnswer`] |
+//! | `GET /v1/activations/{id}` | follow | → [`ActivateAnswer`] |
+//! | `GET /v1/log` | read, or follow with `activation` | [`LogQuery`] → [`LogPage`] |
+//! | `GET /v1/output` | follow | [`OutputQuery`] → [`OutputPage`] |
+//! | `GET /v1/agents` | read | → [`AgentList`] |
+//! | `POST /v1/agents/{name}/rekey` | manage | [`RekeyRequest`] → [`Recorded`] |
+//! | `POST /v1/agents/{name}/retire` | manage | [`RetireRequest`] → [`Recorded`] |
+//! | `GET /v1/deployments` | follow | [`DeploymentsQuery`] → [`DeploymentList`] |
+//! | `GET /v1/deployments/{id or agent#index}` | follow | → [`Deployment`] |
+//! | `POST /v1/deployments/{id or agent#index}/cancel` | activate | [`CancelRequest`] → [`Recorded`] |
+//! | `GET /v1/tokens` | manage | → [`TokenList`] |
+//! | `POST /v1/tokens` | manage | [`IssueTokenRequest`] → [`IssuedToken`] |
+//! | `POST /v1/tokens/{id}/revoke` | manage | [`RevokeTokenRequest`] → [`Recorded`] |
+//! | `GET /v1/workspaces` | manage ledger | → [`WorkspaceList`] |
+//! | `POST /v1/workspaces` | manage ledger | [`CreateWorkspaceRequest`] → [`Recorded`] |
+//! | `GET /healthz`, `GET /readyz` | none | → [`Health`] |
+
+mod access;
+mod activations;
+mod agents;
+mod deployments;
+mod log;
+
+pub use access::{
+    CreateWorkspaceRequest, IssueTokenRequest, IssuedToken, RevokeTokenRequest, Token, TokenList,
+    Workspace, WorkspaceList,
+};
+pub use activations::{ActivateAnswer, ActivateRequest, RequestedDeployment};
+pub use agents::{Agent, AgentList, EndedDeployment, RekeyRequest, RetireRequest};
+pub use deployments::{
+    CancelRequest, Deployment, DeploymentList, DeploymentStatus, DeploymentsQuery,
+};
+pub use log::{LogEvent, LogPage, LogQuery, OutputChunk, OutputPage, OutputQuery};
+
+use ledger_core::ids::Position;
+use ledger_core::names::WorkspaceName;
+use serde::{Deserialize, Serialize};
+
+/// The longest that a reading request may be asked to wait for news, in seconds.
+pub const WAIT_SECONDS_MAX: u64 = 25;
+
+/// `?workspace=`, on every route but those of the whole ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkspaceQuery {
+    /// Which workspace; a token bound to one may leave it out.
+    pub workspace: Option<WorkspaceName>,
+}
+
+/// A write is in the log, and the server's answers show it from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// The newest event of the write; none when everything was so already.
+    pub position: Option<Position>,
+}
+
+/// Whether the server lives, and whether it can write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// `ok`, or what is wrong.
+    pub status: String,
+}
