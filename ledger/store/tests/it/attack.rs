@@ -297,7 +297,7 @@ async fn an_event_of_a_newer_program_stops_opening() {
     let Err(OpenError::Read(ReadError::Corrupt { what, .. })) = opened else {
         panic!("the log was opened")
     };
-    assert!(what.contains("SomethingNew") && what.contains("upgrade"), "{what}");
+    assert!(what.contains("SomethingNew") && what.contains("a newer one wrote it"), "{what}");
 }
 
 #[tokio::test]

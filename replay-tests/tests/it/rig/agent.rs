@@ -230,6 +230,8 @@ fn supervisors(state: &str) -> Vec<rustix::process::Pid> {
 /// Copies files and folders; locks and sockets stay.
 pub(crate) fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder can be made");
+    let mode = fs::metadata(from).expect("the folder is there").permissions();
+    fs::set_permissions(to, mode).expect("a mode can be set");
     for entry in fs::read_dir(from).expect("the folder can be read").flatten() {
         let (path, to) = (entry.path(), to.join(entry.file_name()));
         let kind = entry.file_type().expect("it has a type");
