@@ -34,15 +34,21 @@ async fn a_token_works_until_it_expires_and_is_listed_with_its_description() {
     assert_eq!(list["tokens"][1]["expired"], true);
 }
 
-#[tokio::test]
-async fn a_revoked_token_is_refused_from_the_answer_on() {
-    let harness = Harness::new().await;
+/// A token that reads, and the path that revokes it.
+async fn revocable(harness: &Harness) -> (String, String) {
     let secret = secret(TokenKind::Read);
     let body = json!({
         "request_id": request_id(), "secret": secret, "kind": "read", "reach": "workspace",
     });
     let issued = harness.post("/v1/tokens", &harness.admin, body).await.ok();
     let path = format!("/v1/tokens/{}/revoke", issued["id"].as_str().expect("an id"));
+    (secret, path)
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_refused_from_the_answer_on() {
+    let harness = Harness::new().await;
+    let (secret, path) = revocable(&harness).await;
     let revoke = json!({ "request_id": request_id() });
     let first = harness.post(&path, &harness.admin, revoke.clone()).await.ok();
     assert_eq!(harness.get("/v1/agents", &secret).await.code(), "unauthorized");
@@ -54,12 +60,7 @@ async fn a_revoked_token_is_refused_from_the_answer_on() {
 #[tokio::test]
 async fn a_token_revoked_while_its_request_waits_is_told_nothing_more() {
     let harness = Harness::new().await;
-    let secret = secret(TokenKind::Read);
-    let body = json!({
-        "request_id": request_id(), "secret": secret, "kind": "read", "reach": "workspace",
-    });
-    let issued = harness.post("/v1/tokens", &harness.admin, body).await.ok();
-    let path = format!("/v1/tokens/{}/revoke", issued["id"].as_str().expect("an id"));
+    let (secret, path) = revocable(&harness).await;
     let from = harness.server.log.head().borrow().next();
     let poll = format!("/v1/log?from={from}&wait=25");
     // Polled in this order: the request has passed the guard when the other begins.
