@@ -11,7 +11,7 @@ use api_wire::http::{OutputChunk, OutputPage, OutputQuery, WAIT_SECONDS_MAX};
 use api_wire::problem::Code;
 use axum::extract::State;
 use data_encoding::BASE64;
-use ledger_core::DeploymentId;
+use ledger_core::{DeploymentId, Position};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -76,10 +76,10 @@ async fn deployments(
             let parts = parts(server, Some(&workspace), activation).await?;
             let covered = parts.agents.iter().filter(|part| caller.covers(&part.agent));
             let covered = covered.map(|part| part.id).collect();
-            let requested = server.log.read(parts.position, 1).await?;
-            let begin = match requested.first() {
-                Some(record) => server.log.output_cursor_at(record.recorded_at).await?,
-                None => 0,
+            // A follower that has a cursor is past the beginning already.
+            let begin = match query.after {
+                None | Some(0) => begin_of(server, parts.position).await?,
+                Some(_) => 0,
             };
             Ok((covered, begin))
         }
@@ -92,5 +92,13 @@ async fn deployments(
             Code::BadRequest,
             "name either activation= or deployment=, and not both",
         )),
+    }
+}
+
+/// Returns a cursor before all output that was stored after an event.
+async fn begin_of(server: &Server, position: Position) -> Result<u64, Refusal> {
+    match server.log.read_bare(position, 1).await?.first() {
+        Some(record) => Ok(server.log.output_cursor_at(record.recorded_at).await?),
+        None => Ok(0),
     }
 }
