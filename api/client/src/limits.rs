@@ -15,3 +15,10 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// For how long a request is sent again before its last error is returned.
 /// A server that restarts is back within it; a wrong address is noticed soon.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a stream of events may be silent before it counts as broken: three
+/// of the heartbeats that the server promises.
+pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(3 * api_wire::http::HEARTBEAT_SECONDS);
+/// Bytes of one line of a stream of events: the largest payload and annex, as
+/// JSON escapes them, and what stands around them.
+pub const STREAM_LINE_BYTES_MAX: usize =
+    6 * (ledger_core::limits::PAYLOAD_BYTES_MAX + ledger_core::limits::ANNEX_BYTES_MAX) + 64 * 1024;

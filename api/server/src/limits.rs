@@ -52,6 +52,12 @@ pub(crate) const LOG_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Annexes that are read at once, beyond which the bytes of a page are looked at:
 /// 4 MiB at the most.
 pub(crate) const ANNEXES_AT_ONCE: usize = 64;
+/// Events that a stream sends at once: what its reader is likely to take at once.
+pub(crate) const STREAM_EVENTS: usize = 256;
+/// How often a stream without news says how far it has come, at the least; where
+/// agents are pinged more often, as often.
+pub(crate) const STREAM_HEARTBEAT: Duration =
+    Duration::from_secs(api_wire::http::HEARTBEAT_SECONDS);
 /// Records that one request looks at: about a tenth of a second.
 pub(crate) const SCAN_RECORDS_MAX: usize = 50_000;
 /// Pieces of output in one page: 8 MiB at the most.

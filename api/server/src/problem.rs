@@ -33,6 +33,11 @@ impl Refusal {
         Self::new(Code::Unavailable, detail).after(crate::limits::RETRY_AFTER)
     }
 
+    /// Returns the body of the answer.
+    pub(crate) fn problem(&self) -> Problem {
+        Problem::new(self.code, self.detail.clone())
+    }
+
     /// A fault of ours. What happened goes to our log, not to the client.
     pub(crate) fn internal() -> Self {
         let detail = "the server's own log says more; try again, and tell its operator if it stays";
@@ -42,7 +47,7 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let problem = Problem::new(self.code, self.detail);
+        let problem = self.problem();
         let status = StatusCode::from_u16(problem.status);
         // A problem holds strings and numbers, which cannot fail to encode.
         let body = serde_json::to_vec(&problem).unwrap_or_default();

@@ -121,7 +121,9 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
 fn hint_for(error: &RequestError) -> Option<&'static str> {
     match error {
         RequestError::Refused { code, .. } => hint_for_code(*code),
-        RequestError::Unreachable { .. } | RequestError::TimedOut { .. } => Some(
+        RequestError::Unreachable { .. }
+        | RequestError::StreamEnded { .. }
+        | RequestError::TimedOut { .. } => Some(
             "check that `ledger serve` runs there and that LEDGER_URL or --url names it rightly",
         ),
         RequestError::Foreign { .. } => Some(

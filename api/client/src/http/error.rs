@@ -46,6 +46,12 @@ pub enum RequestError {
         #[source]
         source: reqwest::Error,
     },
+    /// The server ended a stream that was to go on, as it does when it stops.
+    #[error("{address} ended the stream of events")]
+    StreamEnded {
+        /// The server's address.
+        address: String,
+    },
     /// The server took too long.
     #[error("{address} did not answer within {}", humantime(.after))]
     TimedOut {
@@ -100,7 +106,7 @@ impl RequestError {
         match self {
             Self::Refused { code, .. } => may_pass(code.status()),
             Self::Foreign { status, .. } => may_pass(*status),
-            Self::Unreachable { .. } | Self::TimedOut { .. } => true,
+            Self::Unreachable { .. } | Self::StreamEnded { .. } | Self::TimedOut { .. } => true,
             Self::Certificate { .. } | Self::TooLarge { .. } | Self::Unreadable { .. } => false,
         }
     }
@@ -114,6 +120,7 @@ impl RequestError {
             Self::Foreign { .. }
             | Self::Unreachable { .. }
             | Self::Certificate { .. }
+            | Self::StreamEnded { .. }
             | Self::TimedOut { .. }
             | Self::TooLarge { .. }
             | Self::Unreadable { .. } => false,

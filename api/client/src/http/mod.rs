@@ -6,10 +6,12 @@
 //! in the end is the answer or the last error.
 
 mod error;
+mod events;
 mod retry;
 mod routes;
 
 pub use error::RequestError;
+pub use events::{Events, Streamed};
 pub use retry::{Retry, random};
 pub use routes::{DeploymentRef, InvalidDeploymentRef};
 

@@ -3,10 +3,12 @@
 pub(crate) mod activations;
 mod agents;
 mod deployments;
+mod events;
 mod health;
 mod histories;
 mod log;
 mod output;
+mod scan;
 mod tokens;
 mod workspaces;
 
@@ -65,6 +67,7 @@ pub(crate) const TABLE: &[Route] = &[
     },
     reads("/v1/activations/{id}", &[Right::Follow], || get(activations::show_activation)),
     reads("/v1/log", &[Right::Read, Right::Follow], || get(log::read_log)),
+    reads("/v1/events", &[Right::Read, Right::Follow], || get(events::stream_events)),
     reads("/v1/output", &[Right::Follow], || get(output::read_output)),
     reads("/v1/agents", &[Right::Read], || get(agents::list_agents)),
     writes("/v1/agents/{name}/rekey", &[Right::Manage], || post(agents::rekey_agent)),

@@ -8,6 +8,7 @@ use crate::server::Server;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
+use axum::response::Response;
 use data_encoding::BASE64URL_NOPAD;
 use ledger_core::command::Connection;
 use ledger_core::event::DisconnectReason;
@@ -125,8 +126,17 @@ impl Harness {
     }
 
     pub(super) async fn on(folder: tempfile::TempDir, clock: Arc<TestClock>) -> Self {
+        let config = config(folder.path());
+        Self::with(folder, clock, config).await
+    }
+
+    pub(super) async fn with(
+        folder: tempfile::TempDir,
+        clock: Arc<TestClock>,
+        config: Config,
+    ) -> Self {
         let log = Log::open_sqlite(folder.path(), clock.clone()).await.expect("a log");
-        let booted = boot(&config(folder.path()), log, clock.clone()).await.expect("booted");
+        let booted = boot(&config, log, clock.clone()).await.expect("booted");
         let Booted { server, runner, .. } = booted;
         let admin = std::fs::read_to_string(folder.path().join("admin-token")).expect("a token");
         let admin = admin.trim().to_owned();
@@ -141,8 +151,13 @@ impl Harness {
         (folder, clock)
     }
 
+    /// Returns an answer whose body is still to come.
+    pub(super) async fn open(&self, request: Request<Body>) -> Response {
+        self.router.clone().oneshot(request).await.expect("infallible")
+    }
+
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.expect("infallible");
+        let response = self.open(request).await;
         let (head, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.expect("a body");
         let header = |name: header::HeaderName| {

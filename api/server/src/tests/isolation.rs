@@ -66,6 +66,7 @@ fn reaches(of: &Things) -> Vec<Reach> {
         post("/v1/activations", "/v1/activations".to_owned(), activation(&[agent])),
         get("/v1/activations/{id}", format!("/v1/activations/{id}")),
         get("/v1/log", format!("/v1/log?activation={id}")),
+        get("/v1/events", format!("/v1/events?activation={id}")),
         get("/v1/output", format!("/v1/output?activation={id}")),
         get("/v1/output", format!("/v1/output?deployment={deployment}")),
         post("/v1/agents/{name}/rekey", format!("/v1/agents/{agent}/rekey"), plain()),
@@ -95,6 +96,7 @@ fn crossings(workspace: &str, of: &Things) -> Vec<Reach> {
         .collect();
     crossings.push(get("/v1/agents", format!("/v1/agents?{query}")));
     crossings.push(get("/v1/log", format!("/v1/log?{query}")));
+    crossings.push(get("/v1/events", format!("/v1/events?follow=false&{query}")));
     crossings.push(get("/v1/tokens", format!("/v1/tokens?{query}")));
     let body = json!({
         "request_id": request_id(), "secret": secret(TokenKind::Read), "kind": "read",

@@ -1,5 +1,6 @@
 //! Routes, through the real router on a real log.
 
+mod events;
 mod harness;
 mod isolation;
 mod main_path;

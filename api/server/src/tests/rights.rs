@@ -53,6 +53,8 @@ async fn cases(harness: &Harness) -> Vec<Case> {
         get("/v1/activations/{id}", format!("/v1/activations/{id}"), FOLLOW),
         get("/v1/log", "/v1/log", READ),
         get("/v1/log", format!("/v1/log?activation={id}"), FOLLOW),
+        get("/v1/events", "/v1/events?follow=false", READ),
+        get("/v1/events", format!("/v1/events?follow=false&activation={id}"), FOLLOW),
         get("/v1/output", format!("/v1/output?activation={id}"), FOLLOW),
         get("/v1/agents", "/v1/agents", READ),
         get("/v1/deployments", "/v1/deployments", FOLLOW),

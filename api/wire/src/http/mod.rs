@@ -10,6 +10,7 @@
 //! | `POST /v1/activations` | activate | [`ActivateRequest`] → [`ActivateAnswer`] |
 //! | `GET /v1/activations/{id}` | follow | → [`ActivateAnswer`] |
 //! | `GET /v1/log` | read, or follow with `activation` | [`LogQuery`] → [`LogPage`] |
+//! | `GET /v1/events` | the same | [`EventsQuery`] → a stream of [`LogEvent`] |
 //! | `GET /v1/output` | follow | [`OutputQuery`] → [`OutputPage`] |
 //! | `GET /v1/agents` | read | → [`AgentList`] |
 //! | `POST /v1/agents/{name}/rekey` | manage | [`RekeyRequest`] → [`Recorded`] |
@@ -28,6 +29,7 @@ mod access;
 mod activations;
 mod agents;
 mod deployments;
+mod events;
 mod log;
 
 pub use access::{
@@ -38,6 +40,10 @@ pub use activations::{ActivateAnswer, ActivateRequest, RequestedDeployment};
 pub use agents::{Agent, AgentList, EndedDeployment, RekeyRequest, RetireRequest};
 pub use deployments::{
     CancelRequest, Deployment, DeploymentList, DeploymentStatus, DeploymentsQuery,
+};
+pub use events::{
+    EVENT_STREAM, EventsFormat, EventsQuery, HEARTBEAT_SECONDS, JSON_LINES, StreamCursor,
+    StreamProblem,
 };
 pub use log::{LogEvent, LogPage, LogQuery, OutputChunk, OutputPage, OutputQuery};
 

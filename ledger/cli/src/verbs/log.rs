@@ -3,8 +3,8 @@
 use crate::connection::Connection;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::log_line;
-use api_client::http::Client;
-use api_wire::http::{LogEvent, LogQuery, WAIT_SECONDS_MAX};
+use api_client::http::{Client, Events, Streamed};
+use api_wire::http::{EventsQuery, LogEvent, LogQuery};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use ledger_core::event::Event;
@@ -27,11 +27,6 @@ With --format jsonl every line is an object with the keys position, stream, vers
 const PAGE_EVENTS: usize = 1000;
 /// How long `--follow` goes on asking a server that does not answer.
 const FOLLOW_PATIENCE: Duration = Duration::from_secs(3600);
-
-/// The pause after an answer that brought nothing new.
-const STUCK_PAUSE: Duration = Duration::from_millis(250);
-/// So many of them in a row are a defect: what is asked for is there.
-const STUCK_MAX: u32 = 20;
 
 /// Print the events of the log, the oldest first
 #[derive(Args, Debug)]
@@ -76,70 +71,78 @@ enum LogFormat {
 
 impl Log {
     pub(crate) async fn run(self) -> Outcome {
-        let mut client = self.connection.client()?;
-        if self.follow {
-            client = client.with_patience(FOLLOW_PATIENCE);
-        }
-        let query = LogQuery {
-            workspace: self.connection.workspace().cloned(),
-            from: Some(self.from),
-            stream: self.stream,
-            agent: self.agent,
-            type_name: self.type_name,
-            activation: self.activation,
-            ..LogQuery::default()
-        };
+        let client = self.connection.client()?;
         let left = self.limit.unwrap_or(usize::MAX);
-        Pager { client, query, left, follow: self.follow, format: self.format }.run().await?;
+        let shown = Shown { left, format: self.format };
+        if self.follow {
+            let query = EventsQuery {
+                workspace: self.connection.workspace().cloned(),
+                from: Some(self.from),
+                stream: self.stream,
+                agent: self.agent,
+                type_name: self.type_name,
+                activation: self.activation,
+                ..EventsQuery::default()
+            };
+            follow(client.with_patience(FOLLOW_PATIENCE).events(query), shown).await?;
+        } else {
+            let query = LogQuery {
+                workspace: self.connection.workspace().cloned(),
+                from: Some(self.from),
+                stream: self.stream,
+                agent: self.agent,
+                type_name: self.type_name,
+                activation: self.activation,
+                ..LogQuery::default()
+            };
+            read(&client, query, shown).await?;
+        }
         Ok(Exit::Done)
     }
 }
 
-/// Reads page after page.
-struct Pager {
-    client: Client,
-    query: LogQuery,
+/// Prints what is there, and then what comes.
+async fn follow(mut events: Events, mut shown: Shown) -> Result<(), Failure> {
+    while shown.left > 0 {
+        match events.next().await? {
+            Streamed::Event(event) => shown.show(&[&event])?,
+            Streamed::Cursor(_) => {}
+            Streamed::End => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// Reads page after page, up to where the log ended at the first.
+async fn read(client: &Client, mut query: LogQuery, mut shown: Shown) -> Result<(), Failure> {
+    let mut until = None;
+    while shown.left > 0 {
+        query.limit = Some(shown.left.min(PAGE_EVENTS));
+        let page = client.log(&query).await?;
+        let until = *until.get_or_insert(page.head);
+        let wanted = |event: &&LogEvent| event.position <= until;
+        let events: Vec<&LogEvent> = page.events.iter().filter(wanted).take(shown.left).collect();
+        shown.show(&events)?;
+        if page.next > until {
+            return Ok(());
+        }
+        if query.from >= Some(page.next) {
+            return Err(Failure::failed("the server does not move on in its log")
+                .hint("this is a defect of the server; its own log may say more"));
+        }
+        query.from = Some(page.next);
+    }
+    Ok(())
+}
+
+/// What is printed, and how much of it may still come.
+struct Shown {
     left: usize,
-    follow: bool,
     format: LogFormat,
 }
 
-impl Pager {
-    async fn run(mut self) -> Result<(), Failure> {
-        // The log as it is now; what is appended meanwhile is for --follow.
-        let mut until = None;
-        let mut stuck = 0;
-        while self.left > 0 {
-            self.query.limit = Some(self.left.min(PAGE_EVENTS));
-            let page = self.client.log(&self.query).await?;
-            let until = *until.get_or_insert(page.head);
-            let wanted = |event: &&LogEvent| self.follow || event.position <= until;
-            let events: Vec<&LogEvent> =
-                page.events.iter().filter(wanted).take(self.left).collect();
-            self.show(&events)?;
-            self.left -= events.len();
-            let caught_up = page.next > if self.follow { page.head } else { until };
-            if caught_up && !self.follow {
-                return Ok(());
-            }
-            if self.query.from < Some(page.next) {
-                stuck = 0;
-            } else {
-                // A server that stops answers at once, and with nothing.
-                stuck += 1;
-                if stuck > STUCK_MAX && !self.follow {
-                    return Err(Failure::failed("the server does not move on in its log")
-                        .hint("this is a defect of the server; its own log may say more"));
-                }
-                tokio::time::sleep(STUCK_PAUSE).await;
-            }
-            self.query.from = Some(page.next);
-            self.query.wait = caught_up.then_some(WAIT_SECONDS_MAX);
-        }
-        Ok(())
-    }
-
-    fn show(&self, events: &[&LogEvent]) -> io::Result<()> {
+impl Shown {
+    fn show(&mut self, events: &[&LogEvent]) -> io::Result<()> {
         let mut out = io::BufWriter::new(io::stdout().lock());
         for event in events {
             match self.format {
@@ -147,6 +150,7 @@ impl Pager {
                 LogFormat::Jsonl => writeln!(out, "{}", log_line::json(event)?)?,
             }
         }
+        self.left -= events.len();
         out.flush()
     }
 }
