@@ -1,7 +1,9 @@
 //! The client against a server of a few scripted answers.
 
 use super::*;
-use api_wire::http::{CreateWorkspaceRequest, LogQuery, Recorded, RetireRequest};
+use api_wire::http::{
+    CreateWorkspaceRequest, EventsQuery, LogQuery, Recorded, RetireRequest, StreamProblem,
+};
 use api_wire::problem::Code;
 use api_wire::token::Secret;
 use ledger_core::rights::TokenKind;
@@ -13,6 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 /// What the server does with one request.
 enum Play {
     Answer(&'static str, String),
+    /// Says this much of a longer answer, and closes the connection.
+    BreakOff(String),
     /// Closes the connection without a word.
     HangUp,
 }
@@ -33,13 +37,15 @@ async fn server(plays: Vec<Play>) -> Server {
             let (mut stream, _) = listener.accept().await.expect("a connection");
             let request = hear(&mut stream).await;
             requests.lock().expect("not poisoned").push(request);
-            if let Play::Answer(head, body) = play {
-                let length = body.len();
-                let answer = format!(
-                    "HTTP/1.1 {head}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-                );
-                stream.write_all(answer.as_bytes()).await.expect("written");
-            }
+            let (head, body, length) = match play {
+                Play::Answer(head, body) => (head, body.clone(), body.len()),
+                Play::BreakOff(body) => ("200 OK", body.clone(), body.len() + 1000),
+                Play::HangUp => continue,
+            };
+            let answer = format!(
+                "HTTP/1.1 {head}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+            );
+            stream.write_all(answer.as_bytes()).await.expect("written");
         }
     });
     Server { address, heard }
@@ -172,4 +178,77 @@ async fn queries_carry_the_workspace_and_only_what_is_asked() {
         "GET /v1/log?workspace=team-1&from=5&stream=agent%2Fteam-1%2Fweb%40a%2Bb&wait=20 HTTP/1.1"
     );
     assert_eq!(line(1), "POST /v1/workspaces HTTP/1.1");
+}
+
+fn event(position: u64) -> String {
+    let id = "0190b1f2-7c1e-7d3a-9f00-5c2d6e1a4b90";
+    format!(
+        r#"{{"position":{position},"stream":"node/{id}","version":1,"event_id":"{id}","type":"NodeStopped","occurred_at":"2026-03-01T12:00:00Z","recorded_at":"2026-03-01T12:00:00Z","actor":{{"kind":"node","id":"{id}"}},"correlation_id":null,"causation_id":null,"payload":{{}}}}"#
+    )
+}
+
+async fn heard_of(events: &mut Events) -> Vec<String> {
+    let mut heard = Vec::new();
+    loop {
+        heard.push(match events.next().await.expect("goes on") {
+            Streamed::Event(event) => format!("event {}", event.position),
+            Streamed::Cursor(cursor) => format!("cursor {cursor}"),
+            Streamed::End => return heard,
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_is_taken_up_where_it_was_read_whole() {
+    let half = &event(6)[..40];
+    let server = server(vec![
+        Play::BreakOff(format!("{}\n{{\"cursor\":5}}\n{half}", event(1))),
+        Play::HangUp,
+        Play::Answer("503 Service Unavailable", String::new()),
+        Play::BreakOff(format!("{}\n", event(6))),
+        Play::Answer("200 OK", format!("{}\n{{\"cursor\":9}}\n", event(7))),
+    ])
+    .await;
+    let query = EventsQuery { follow: Some(false), ..EventsQuery::default() };
+    let mut events = client(&server).events(query);
+    let heard = heard_of(&mut events).await;
+    assert_eq!(heard, ["event 1", "cursor 5", "event 6", "event 7", "cursor 9"]);
+    let asked = server.heard.lock().expect("not poisoned");
+    let lines: Vec<&str> = asked.iter().filter_map(|text| text.lines().next()).collect();
+    let from = |from: &str| format!("GET /v1/events?{from}follow=false&format=jsonl HTTP/1.1");
+    assert_eq!(
+        lines,
+        [from(""), from("from=6&"), from("from=6&"), from("from=6&"), from("from=7&")]
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_is_refused_or_cannot_be_read_is_not_opened_again() {
+    let problem = Problem::new(Code::Unauthorized, "revoked");
+    let line = serde_json::to_string(&StreamProblem { problem }).expect("encodes");
+    let server = server(vec![
+        Play::Answer("200 OK", format!("{{\"cursor\":5}}\n{line}\n")),
+        Play::Answer("200 OK", "hello\n".to_owned()),
+        Play::Answer("200 OK", "{}\n".to_owned()),
+    ])
+    .await;
+    let mut events = client(&server).events(EventsQuery::default());
+    assert_eq!(events.next().await.expect("told"), Streamed::Cursor(ledger_core::Position(5)));
+    let error = events.next().await.expect_err("refused");
+    assert_eq!(error.code(), Some(Code::Unauthorized));
+    for _ in 0..2 {
+        let mut events = client(&server).events(EventsQuery::default());
+        let error = events.next().await.expect_err("no event");
+        assert!(matches!(error, RequestError::Unreadable { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_follows_is_told_that_the_stream_ended_when_patience_is_over() {
+    let server = server(vec![Play::Answer("200 OK", "{\"cursor\":5}\n".to_owned())]).await;
+    let client = client(&server).with_patience(Duration::ZERO);
+    let mut events = client.events(EventsQuery::default());
+    events.next().await.expect("the cursor");
+    let error = events.next().await.expect_err("it ended");
+    assert!(matches!(error, RequestError::StreamEnded { .. }), "{error:?}");
 }
