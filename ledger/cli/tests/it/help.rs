@@ -2,25 +2,57 @@
 
 use crate::support::{ledger, run};
 use std::fmt::Write as _;
+use std::path::Path;
 
 #[test]
 fn the_whole_tree_of_help() {
     let mut tree = String::new();
-    write_help(&mut Vec::new(), &mut tree);
+    for (verb, help) in helps() {
+        let _ = writeln!(tree, "==> ledger {verb}\n\n{help}\n");
+    }
     insta::assert_snapshot!("help", tree);
 }
 
-fn write_help(verb: &mut Vec<String>, tree: &mut String) {
+/// `UPDATE_DOCS=1 cargo test -p ledger-cli manual` writes it.
+#[test]
+fn the_manual_s_reference_is_the_help() {
+    let mut page =
+        "# The command line\n\nMade from the program's own help; a test holds the two together.\n"
+            .to_owned();
+    for (verb, help) in helps() {
+        let name = format!("ledger {verb}");
+        let level = "#".repeat(verb.split_whitespace().count().max(1) + 1);
+        let _ = writeln!(page, "\n{level} {}\n\n```text\n{}\n```", name.trim(), help.trim());
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/cli.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &page).expect("written");
+    }
+    let found = std::fs::read_to_string(&path).expect("the page is there");
+    assert!(
+        found == page,
+        "docs/reference/cli.md is not what the program says; UPDATE_DOCS=1 writes it"
+    );
+}
+
+/// The help of every verb, by its words.
+fn helps() -> Vec<(String, String)> {
+    let mut helps = Vec::new();
+    collect(&mut Vec::new(), &mut helps);
+    helps
+}
+
+fn collect(verb: &mut Vec<String>, helps: &mut Vec<(String, String)>) {
     let mut args: Vec<&str> = verb.iter().map(String::as_str).collect();
     args.push("--help");
     let help = run(&mut ledger(&args));
     assert_eq!((help.code, &*help.stderr), (0, ""), "{args:?}");
     check_first_line(&args, &help.stdout);
     let lines: Vec<&str> = help.stdout.lines().map(str::trim_end).collect();
-    let _ = writeln!(tree, "==> ledger {}\n\n{}\n", verb.join(" "), lines.join("\n"));
+    helps.push((verb.join(" "), lines.join("\n")));
     for name in verbs_in(&help.stdout) {
         verb.push(name);
-        write_help(verb, tree);
+        collect(verb, helps);
         verb.pop();
     }
 }
