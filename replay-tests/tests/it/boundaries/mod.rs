@@ -1,6 +1,7 @@
 //! Keeps the table of design §1: which crate must never see which.
 
 mod graph;
+mod platforms;
 mod rules;
 
 use graph::Graph;
@@ -29,6 +30,22 @@ fn the_core_names_no_clock_file_or_environment() {
     }
     assert!(files > 10, "only {files} files found: is the core somewhere else now?");
     assert!(breaches.is_empty(), "ledger-core is to be pure:\n{}", breaches.join("\n"));
+}
+
+#[test]
+fn what_only_linux_has_is_behind_cfg() {
+    let mut unguarded = Vec::new();
+    let mut files = 0;
+    // The agent and the command line, and what they are made of.
+    for folder in ["agent", "api/client", "api/wire", "ledger/cli", "ledger/core"] {
+        for path in rust_files(&root().join(folder).join("src")) {
+            files += 1;
+            let text = std::fs::read_to_string(&path).expect("a source file can be read");
+            unguarded.extend(platforms::unguarded(&path.display().to_string(), &text));
+        }
+    }
+    assert!(files > 50, "only {files} files found: is the code somewhere else now?");
+    assert!(unguarded.is_empty(), "macOS has none of this:\n{}", unguarded.join("\n"));
 }
 
 fn rust_files(folder: &Path) -> Vec<std::path::PathBuf> {
