@@ -31,7 +31,7 @@ mount -t tmpfs tmpfs /nix
 mkdir -p /etc/nix
 printf 'build-users-group =\nsubstituters =\nsandbox = false\n' > /etc/nix/nix.conf
 rm -rf /var/lib/ledger /var/lib/ledger-agent /etc/ledger /run/ledger-agent
-mkdir -p "$HOME"
+mkdir -p "$HOME" /var/lib/nginx /var/log/nginx
 ip link set lo up
 echo ready >&2
 exec sleep infinity
