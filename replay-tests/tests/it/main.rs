@@ -5,4 +5,5 @@ mod deploy;
 mod docs;
 mod fuzz;
 mod manual;
+mod reference;
 mod rig;
