@@ -111,7 +111,7 @@ async fn a_write_is_sent_again_with_the_same_id_until_it_is_answered() {
 async fn a_refusal_is_returned_at_once_in_the_words_of_the_server() {
     let problem = Problem::new(Code::AgentNotFound, "unknown agent: web-9");
     let body = serde_json::to_string(&problem).expect("encodes");
-    let server = server(vec![Play::Answer("422 Unprocessable Entity", body)]).await;
+    let server = server(vec![Play::Answer("404 Not Found", body)]).await;
     let agent = "web-9".parse().expect("valid");
     let error = client(&server).retire_agent(&agent, &retire()).await.expect_err("refused");
     assert_eq!(error.to_string(), "unknown agent: web-9");
@@ -172,4 +172,39 @@ async fn queries_carry_the_workspace_and_only_what_is_asked() {
         "GET /v1/log?workspace=team-1&from=5&stream=agent%2Fteam-1%2Fweb%40a%2Bb&wait=20 HTTP/1.1"
     );
     assert_eq!(line(1), "POST /v1/workspaces HTTP/1.1");
+}
+
+#[tokio::test]
+async fn lists_are_asked_for_until_the_last_page() {
+    let page = |next: &str| {
+        format!(r#"{{"workspaces":[{{"name":"w","agents":0,"connected":0}}],"next":{next}}}"#)
+    };
+    let server = server(vec![
+        Play::Answer("200 OK", page(r#""team-1""#)),
+        Play::Answer("200 OK", page("null")),
+        Play::Answer("200 OK", r#"{"position":4,"agents":[],"next":"web-1"}"#.to_owned()),
+        Play::Answer("200 OK", r#"{"position":5,"agents":[],"next":null}"#.to_owned()),
+        Play::Answer("200 OK", r#"{"tokens":[],"next":7}"#.to_owned()),
+        Play::Answer("200 OK", r#"{"tokens":[],"next":null}"#.to_owned()),
+    ])
+    .await;
+    let client = client(&server).in_workspace(Some("team-1".parse().expect("valid")));
+    let list = client.workspaces().await.expect("answered");
+    assert_eq!((list.workspaces.len(), list.next), (2, None));
+    let list = client.agents().await.expect("answered");
+    assert_eq!((list.position, list.next), (ledger_core::Position(4), None));
+    client.tokens().await.expect("answered");
+    let heard = server.heard.lock().expect("not poisoned");
+    let lines: Vec<&str> = heard.iter().filter_map(|request| request.lines().next()).collect();
+    assert_eq!(
+        lines,
+        [
+            "GET /v1/workspaces HTTP/1.1",
+            "GET /v1/workspaces?after=team-1 HTTP/1.1",
+            "GET /v1/agents?workspace=team-1 HTTP/1.1",
+            "GET /v1/agents?workspace=team-1&after=web-1 HTTP/1.1",
+            "GET /v1/tokens?workspace=team-1 HTTP/1.1",
+            "GET /v1/tokens?workspace=team-1&after=7 HTTP/1.1",
+        ]
+    );
 }

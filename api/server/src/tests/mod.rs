@@ -2,7 +2,9 @@
 
 mod harness;
 mod isolation;
+mod lists;
 mod main_path;
+mod openapi;
 mod problems;
 mod reading;
 mod rights;
