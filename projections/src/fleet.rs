@@ -5,6 +5,7 @@ use ledger_core::agent::{Agent as Decided, Deployment, End};
 use ledger_core::event::AgentConnected;
 use ledger_core::names::{AgentName, ProgramVersion, System, WorkspaceName};
 use ledger_core::{DeploymentId, Event, NodeId, Record, SessionId, StreamId, Timestamp, Version};
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// Every workspace, by name.
@@ -73,6 +74,15 @@ impl Fleet {
         self.workspaces.iter().filter(|(_, workspace)| workspace.created)
     }
 
+    /// Returns the workspaces that were created and follow the name, by name.
+    pub fn workspaces_after(
+        &self,
+        name: Option<&WorkspaceName>,
+    ) -> impl Iterator<Item = (&WorkspaceName, &Workspace)> {
+        let range = (name.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        self.workspaces.range::<_, WorkspaceName>(range).filter(|(_, workspace)| workspace.created)
+    }
+
     /// Returns the node that holds the session opened last, if any is open.
     pub fn node(&self) -> Option<NodeId> {
         let agents = self.workspaces.values().flat_map(|workspace| workspace.agents.values());
@@ -96,6 +106,18 @@ impl Workspace {
     pub fn agents(&self) -> impl Iterator<Item = (&AgentName, &Agent)> {
         self.agents
             .iter()
+            .map(|(name, agent)| (name, agent.as_ref()))
+            .filter(|(_, agent)| agent.decided.registered)
+    }
+
+    /// Returns the agents that have shown themselves and follow the name, by name.
+    pub fn agents_after(
+        &self,
+        name: Option<&AgentName>,
+    ) -> impl Iterator<Item = (&AgentName, &Agent)> {
+        let range = (name.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        self.agents
+            .range::<_, AgentName>(range)
             .map(|(name, agent)| (name, agent.as_ref()))
             .filter(|(_, agent)| agent.decided.registered)
     }

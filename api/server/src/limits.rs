@@ -62,6 +62,9 @@ pub(crate) const STREAM_HEARTBEAT: Duration =
 pub(crate) const SCAN_RECORDS_MAX: usize = 50_000;
 /// Pieces of output in one page: 8 MiB at the most.
 pub(crate) const OUTPUT_CHUNKS_MAX: usize = 256;
+/// Agents, tokens or workspaces of one page, if not fewer are asked for: half a
+/// megabyte.
+pub(crate) const LIST_MAX: usize = 1_000;
 /// Deployments of one page.
 pub(crate) const DEPLOYMENTS_MAX: usize = 500;
 /// Deployments of one page unless asked otherwise.

@@ -30,7 +30,7 @@ impl Refusal {
 
     /// The log, the fold or the server itself cannot serve now.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
-        Self::new(Code::Unavailable, detail).after(crate::limits::RETRY_AFTER)
+        Self::new(Code::Unavailable, detail)
     }
 
     /// Returns the body of the answer.
@@ -58,11 +58,17 @@ impl IntoResponse for Refusal {
         if self.code == Code::Unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if let Some(wait) = self.retry_after {
+        if is_to_be_retried(problem.status) {
+            let wait = self.retry_after.unwrap_or(crate::limits::RETRY_AFTER);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }
         response
     }
+}
+
+/// Returns whether an answer of the status says when to ask again.
+pub(crate) const fn is_to_be_retried(status: u16) -> bool {
+    matches!(status, 429 | 503)
 }
 
 impl From<Rejection> for Refusal {

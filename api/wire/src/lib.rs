@@ -7,4 +7,6 @@
 pub mod agent;
 pub mod http;
 pub mod problem;
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod token;

@@ -7,6 +7,7 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 
 /// An error's body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// `urn:ledger:problem:` and the code.
     #[serde(rename = "type")]
@@ -91,6 +92,8 @@ codes! {
     TooManyRequests = "too_many_requests", 429, "Too many refused requests";
     /// The same request id with another request.
     IdempotencyMismatch = "idempotency_mismatch", 409, "The request id was used for another request";
+    /// The secret of the token to be issued is another token's already.
+    SecretTaken = "secret_taken", 409, "The secret belongs to another token";
     /// The log cannot be written now.
     Unavailable = "unavailable", 503, "The log cannot be written now";
     /// A fault of the server.
@@ -108,7 +111,7 @@ codes! {
     /// See [`ledger_core::Rejection`].
     ReachNotAllowed = "reach_not_allowed", 422, "The token must be bound to a workspace";
     /// See [`ledger_core::Rejection`].
-    AgentNotFound = "agent_not_found", 422, "Unknown agents";
+    AgentNotFound = "agent_not_found", 404, "Unknown agents";
     /// See [`ledger_core::Rejection`].
     AgentRetired = "agent_retired", 409, "The agent is retired";
     /// See [`ledger_core::Rejection`].

@@ -120,7 +120,13 @@ fn is_store_path(text: &str) -> bool {
 impl AgentPattern {
     /// Returns whether the pattern matches the whole name.
     pub fn matches(&self, name: &AgentName) -> bool {
-        wildmatch::WildMatch::new(&self.0).matches(name.as_str())
+        self.matcher()(name)
+    }
+
+    /// Returns what [`Self::matches`] does, made ready for many names.
+    pub fn matcher(&self) -> impl Fn(&AgentName) -> bool + use<> {
+        let pattern = wildmatch::WildMatch::new(&self.0);
+        move |name| pattern.matches(name.as_str())
     }
 }
 

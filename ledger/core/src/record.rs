@@ -34,6 +34,15 @@ impl ActorKind {
     /// Every kind, with its byte in the envelope and in the store.
     pub const ALL: [Self; 3] = [Self::Token, Self::Agent, Self::Node];
 
+    /// Returns the word in the JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Agent => "agent",
+            Self::Node => "node",
+        }
+    }
+
     /// Returns the byte that stands for the kind. Frozen.
     pub const fn code(self) -> u8 {
         match self {

@@ -2,10 +2,10 @@
 
 use super::{Client, Request, RequestError};
 use api_wire::http::{
-    ActivateAnswer, ActivateRequest, AgentList, CancelRequest, CreateWorkspaceRequest, Deployment,
-    DeploymentList, DeploymentsQuery, Health, IssueTokenRequest, IssuedToken, LogPage, LogQuery,
-    OutputPage, OutputQuery, Recorded, RekeyRequest, RetireRequest, RevokeTokenRequest, TokenList,
-    WorkspaceList, WorkspaceQuery,
+    ActivateAnswer, ActivateRequest, AgentList, AgentsQuery, CancelRequest, CreateWorkspaceRequest,
+    Deployment, DeploymentList, DeploymentsQuery, Health, IssueTokenRequest, IssuedToken, LogPage,
+    LogQuery, OutputPage, OutputQuery, Recorded, RekeyRequest, RetireRequest, RevokeTokenRequest,
+    TokenList, TokensQuery, WorkspaceList, WorkspaceQuery, WorkspacesQuery,
 };
 use ledger_core::ids::{ActivationId, DeploymentId, TokenId};
 use ledger_core::names::AgentName;
@@ -106,9 +106,19 @@ impl Client {
         self.get("/v1/output", &query, query.wait).await
     }
 
-    /// Lists the agents.
+    /// Lists all agents, page by page. Each page shows the log up to the answer's
+    /// position, or further.
     pub async fn agents(&self) -> Result<AgentList, RequestError> {
-        self.get("/v1/agents", &self.workspace(), None).await
+        let workspace = self.workspace.clone();
+        let mut query = AgentsQuery { workspace, ..AgentsQuery::default() };
+        let mut list: AgentList = self.get("/v1/agents", &query, None).await?;
+        while let Some(next) = list.next.take() {
+            query.after = Some(next);
+            let page: AgentList = self.get("/v1/agents", &query, None).await?;
+            list.agents.extend(page.agents);
+            list.next = page.next;
+        }
+        Ok(list)
     }
 
     /// Lets a name take another key.
@@ -153,9 +163,18 @@ impl Client {
         self.post(&deployment_path(which, "/cancel"), body).await
     }
 
-    /// Lists the tokens.
+    /// Lists all tokens, page by page.
     pub async fn tokens(&self) -> Result<TokenList, RequestError> {
-        self.get("/v1/tokens", &self.workspace(), None).await
+        let workspace = self.workspace.clone();
+        let mut query = TokensQuery { workspace, ..TokensQuery::default() };
+        let mut list: TokenList = self.get("/v1/tokens", &query, None).await?;
+        while let Some(next) = list.next.take() {
+            query.after = Some(next);
+            let page: TokenList = self.get("/v1/tokens", &query, None).await?;
+            list.tokens.extend(page.tokens);
+            list.next = page.next;
+        }
+        Ok(list)
     }
 
     /// Issues a token.
@@ -172,9 +191,17 @@ impl Client {
         self.post(&format!("/v1/tokens/{id}/revoke"), body).await
     }
 
-    /// Lists the workspaces.
+    /// Lists all workspaces, page by page.
     pub async fn workspaces(&self) -> Result<WorkspaceList, RequestError> {
-        self.get("/v1/workspaces", &(), None).await
+        let mut query = WorkspacesQuery::default();
+        let mut list: WorkspaceList = self.get("/v1/workspaces", &query, None).await?;
+        while let Some(next) = list.next.take() {
+            query.after = Some(next);
+            let page: WorkspaceList = self.get("/v1/workspaces", &query, None).await?;
+            list.workspaces.extend(page.workspaces);
+            list.next = page.next;
+        }
+        Ok(list)
     }
 
     /// Creates a workspace.

@@ -117,7 +117,7 @@ async fn a_write_is_sent_again_with_the_same_id_until_it_is_answered() {
 async fn a_refusal_is_returned_at_once_in_the_words_of_the_server() {
     let problem = Problem::new(Code::AgentNotFound, "unknown agent: web-9");
     let body = serde_json::to_string(&problem).expect("encodes");
-    let server = server(vec![Play::Answer("422 Unprocessable Entity", body)]).await;
+    let server = server(vec![Play::Answer("404 Not Found", body)]).await;
     let agent = "web-9".parse().expect("valid");
     let error = client(&server).retire_agent(&agent, &retire()).await.expect_err("refused");
     assert_eq!(error.to_string(), "unknown agent: web-9");
@@ -251,4 +251,39 @@ async fn who_follows_is_told_that_the_stream_ended_when_patience_is_over() {
     events.next().await.expect("the cursor");
     let error = events.next().await.expect_err("it ended");
     assert!(matches!(error, RequestError::StreamEnded { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn lists_are_asked_for_until_the_last_page() {
+    let page = |next: &str| {
+        format!(r#"{{"workspaces":[{{"name":"w","agents":0,"connected":0}}],"next":{next}}}"#)
+    };
+    let server = server(vec![
+        Play::Answer("200 OK", page(r#""team-1""#)),
+        Play::Answer("200 OK", page("null")),
+        Play::Answer("200 OK", r#"{"position":4,"agents":[],"next":"web-1"}"#.to_owned()),
+        Play::Answer("200 OK", r#"{"position":5,"agents":[],"next":null}"#.to_owned()),
+        Play::Answer("200 OK", r#"{"tokens":[],"next":7}"#.to_owned()),
+        Play::Answer("200 OK", r#"{"tokens":[],"next":null}"#.to_owned()),
+    ])
+    .await;
+    let client = client(&server).in_workspace(Some("team-1".parse().expect("valid")));
+    let list = client.workspaces().await.expect("answered");
+    assert_eq!((list.workspaces.len(), list.next), (2, None));
+    let list = client.agents().await.expect("answered");
+    assert_eq!((list.position, list.next), (ledger_core::Position(4), None));
+    client.tokens().await.expect("answered");
+    let heard = server.heard.lock().expect("not poisoned");
+    let lines: Vec<&str> = heard.iter().filter_map(|request| request.lines().next()).collect();
+    assert_eq!(
+        lines,
+        [
+            "GET /v1/workspaces HTTP/1.1",
+            "GET /v1/workspaces?after=team-1 HTTP/1.1",
+            "GET /v1/agents?workspace=team-1 HTTP/1.1",
+            "GET /v1/agents?workspace=team-1&after=web-1 HTTP/1.1",
+            "GET /v1/tokens?workspace=team-1 HTTP/1.1",
+            "GET /v1/tokens?workspace=team-1&after=7 HTTP/1.1",
+        ]
+    );
 }

@@ -35,6 +35,8 @@ pub(crate) struct Parts {
 pub(crate) struct Part {
     pub(crate) agent: AgentName,
     pub(crate) id: DeploymentId,
+    /// Where it was asked for.
+    pub(crate) position: Position,
     pub(crate) store_path: StorePath,
     /// Its number among the agent's, once it was asked for.
     index: OnceLock<u64>,
@@ -287,6 +289,7 @@ fn part(record: &Record, activation: ActivationId) -> Option<Part> {
         Ok(Event::DeploymentRequested(event)) if event.activation == activation => Some(Part {
             agent: agent.clone(),
             id: record.event_id.into(),
+            position: record.position,
             store_path: event.store_path,
             index: OnceLock::new(),
         }),

@@ -4,26 +4,35 @@ use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
 use crate::problem::Refusal;
 use crate::routes::deployments::ended_status;
+use crate::routes::page;
 use crate::server::Server;
 use api_wire::http::{
-    Agent, AgentList, EndedDeployment, Recorded, RekeyRequest, RetireRequest, WorkspaceQuery,
+    Agent, AgentList, AgentsQuery, EndedDeployment, Recorded, RekeyRequest, RetireRequest,
+    WorkspaceQuery,
 };
 use axum::extract::State;
 use ledger_core::Command;
-use ledger_core::names::AgentName;
+use ledger_core::names::{AgentName, AgentPattern};
 use projections::fleet;
 
 pub(crate) async fn list_agents(
     State(server): State<Server>,
     caller: Caller,
-    Query(query): Query<WorkspaceQuery>,
+    Query(query): Query<AgentsQuery>,
 ) -> Result<Json<AgentList>, Refusal> {
     let snapshot = server.image();
     let name = caller.workspace(&snapshot.state, query.workspace)?;
     let workspace = snapshot.state.fleet.workspace(&name);
-    let agents = workspace.into_iter().flat_map(fleet::Workspace::agents);
-    let agents = agents.map(|(name, agent)| show(name, agent)).collect();
-    Ok(Json(AgentList { position: snapshot.position, agents }))
+    let after = query.after.as_ref();
+    let pattern = query.name.as_ref().map(AgentPattern::matcher);
+    let agents = workspace
+        .into_iter()
+        .flat_map(|workspace| workspace.agents_after(after))
+        .filter(|(_, agent)| query.connected.is_none_or(|is| is == agent.session.is_some()))
+        .filter(|(name, _)| pattern.as_ref().is_none_or(|matches| matches(name)))
+        .map(|(name, agent)| show(name, agent));
+    let (agents, next) = page(agents, query.limit, |last: &Agent| last.name.clone());
+    Ok(Json(AgentList { position: snapshot.position, agents, next }))
 }
 
 fn show(name: &AgentName, agent: &fleet::Agent) -> Agent {

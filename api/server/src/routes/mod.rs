@@ -3,6 +3,8 @@
 pub(crate) mod activations;
 mod agents;
 mod deployments;
+mod described;
+pub(crate) mod docs;
 mod events;
 mod health;
 mod histories;
@@ -13,8 +15,10 @@ mod tokens;
 mod workspaces;
 
 use crate::auth::guard::{Need, guard};
-use crate::hub;
+use crate::caching;
+use crate::hub::native;
 use crate::limits;
+use crate::openapi::Description;
 use crate::problem::Refusal;
 use crate::server::Server;
 use api_wire::problem::Code;
@@ -35,56 +39,86 @@ pub(crate) struct Route {
     pub(crate) path: &'static str,
     pub(crate) need: Need,
     pub(crate) body_max: usize,
+    /// Whether answers carry an ETag, by which a client asks for news only.
+    pub(crate) tagged: bool,
+    /// The handler's name, which is the operation's id.
+    pub(crate) id: &'static str,
+    /// What the API's description says of it.
+    pub(crate) describe: fn() -> Description,
     handler: fn() -> MethodRouter<Server>,
 }
 
-const fn reads(
-    path: &'static str,
-    rights: &'static [Right],
+/// A handler with its name and its description, which [`described`] holds under the
+/// same name.
+struct Handled {
+    id: &'static str,
+    describe: fn() -> Description,
     handler: fn() -> MethodRouter<Server>,
-) -> Route {
-    Route { method: "GET", path, need: Need::AnyOf(rights), body_max: 0, handler }
 }
 
-const fn writes(
-    path: &'static str,
-    rights: &'static [Right],
-    handler: fn() -> MethodRouter<Server>,
-) -> Route {
+macro_rules! handled {
+    ($method:ident, $room:ident, $handler:ident) => {
+        Handled {
+            id: stringify!($handler),
+            describe: described::$handler,
+            handler: || $method($room::$handler),
+        }
+    };
+}
+
+const fn reads(path: &'static str, rights: &'static [Right], by: Handled) -> Route {
+    let Handled { id, describe, handler } = by;
     let need = Need::AnyOf(rights);
-    Route { method: "POST", path, need, body_max: REQUEST_BYTES_MAX, handler }
+    Route { method: "GET", path, need, body_max: 0, tagged: false, id, describe, handler }
 }
 
-const fn open(path: &'static str, handler: fn() -> MethodRouter<Server>) -> Route {
-    Route { method: "GET", path, need: Need::Nothing, body_max: 0, handler }
+const fn lists(path: &'static str, rights: &'static [Right], by: Handled) -> Route {
+    Route { tagged: true, ..reads(path, rights, by) }
+}
+
+const fn writes(path: &'static str, rights: &'static [Right], by: Handled) -> Route {
+    Route { method: "POST", body_max: REQUEST_BYTES_MAX, ..reads(path, rights, by) }
+}
+
+const fn open(path: &'static str, by: Handled) -> Route {
+    Route { need: Need::Nothing, ..reads(path, &[], by) }
+}
+
+const fn shows(path: &'static str, by: Handled) -> Route {
+    Route { tagged: true, ..open(path, by) }
 }
 
 /// Every route. What it may be asked for stands in [`api_wire::http`].
 pub(crate) const TABLE: &[Route] = &[
     Route {
         body_max: limits::ACTIVATE_BYTES_MAX,
-        ..writes("/v1/activations", &[Right::Activate], || post(activations::activate))
+        ..writes("/v1/activations", &[Right::Activate], handled!(post, activations, activate))
     },
-    reads("/v1/activations/{id}", &[Right::Follow], || get(activations::show_activation)),
-    reads("/v1/log", &[Right::Read, Right::Follow], || get(log::read_log)),
-    reads("/v1/events", &[Right::Read, Right::Follow], || get(events::stream_events)),
-    reads("/v1/output", &[Right::Follow], || get(output::read_output)),
-    reads("/v1/agents", &[Right::Read], || get(agents::list_agents)),
-    writes("/v1/agents/{name}/rekey", &[Right::Manage], || post(agents::rekey_agent)),
-    writes("/v1/agents/{name}/retire", &[Right::Manage], || post(agents::retire_agent)),
-    reads("/v1/deployments", &[Right::Follow], || get(deployments::list_deployments)),
-    reads("/v1/deployments/{which}", &[Right::Follow], || get(deployments::show_deployment)),
-    writes("/v1/deployments/{which}/cancel", &[Right::Activate], || {
-        post(deployments::cancel_deployment)
-    }),
-    reads("/v1/tokens", &[Right::Manage], || get(tokens::list_tokens)),
-    writes("/v1/tokens", &[Right::Manage], || post(tokens::issue_token)),
-    writes("/v1/tokens/{id}/revoke", &[Right::Manage], || post(tokens::revoke_token)),
-    reads("/v1/workspaces", &[Right::ManageLedger], || get(workspaces::list_workspaces)),
-    writes("/v1/workspaces", &[Right::ManageLedger], || post(workspaces::create_workspace)),
-    reads(api_wire::agent::PATH, &[Right::Connect], || get(hub::native::open_socket)),
-    open("/healthz", || get(health::lives)),
-    open("/readyz", || get(health::is_ready)),
+    reads("/v1/activations/{id}", &[Right::Follow], handled!(get, activations, show_activation)),
+    reads("/v1/log", &[Right::Read, Right::Follow], handled!(get, log, read_log)),
+    reads("/v1/events", &[Right::Read, Right::Follow], handled!(get, events, stream_events)),
+    reads("/v1/output", &[Right::Follow], handled!(get, output, read_output)),
+    lists("/v1/agents", &[Right::Read], handled!(get, agents, list_agents)),
+    writes("/v1/agents/{name}/rekey", &[Right::Manage], handled!(post, agents, rekey_agent)),
+    writes("/v1/agents/{name}/retire", &[Right::Manage], handled!(post, agents, retire_agent)),
+    lists("/v1/deployments", &[Right::Follow], handled!(get, deployments, list_deployments)),
+    reads("/v1/deployments/{which}", &[Right::Follow], handled!(get, deployments, show_deployment)),
+    writes(
+        "/v1/deployments/{which}/cancel",
+        &[Right::Activate],
+        handled!(post, deployments, cancel_deployment),
+    ),
+    lists("/v1/tokens", &[Right::Manage], handled!(get, tokens, list_tokens)),
+    writes("/v1/tokens", &[Right::Manage], handled!(post, tokens, issue_token)),
+    writes("/v1/tokens/{id}/revoke", &[Right::Manage], handled!(post, tokens, revoke_token)),
+    lists("/v1/workspaces", &[Right::ManageLedger], handled!(get, workspaces, list_workspaces)),
+    writes("/v1/workspaces", &[Right::ManageLedger], handled!(post, workspaces, create_workspace)),
+    reads(api_wire::agent::PATH, &[Right::Connect], handled!(get, native, open_socket)),
+    shows("/v1/openapi.json", handled!(get, docs, describe_api)),
+    shows("/v1/docs", handled!(get, docs, show_docs)),
+    shows("/v1/docs/{file}", handled!(get, docs, load_docs_file)),
+    open("/healthz", handled!(get, health, lives)),
+    open("/readyz", handled!(get, health, is_ready)),
 ];
 
 /// Builds the router of the table.
@@ -93,6 +127,9 @@ pub(crate) fn router(server: &Server) -> Router {
     for route in TABLE {
         // Guard first, so that no body is read for whom may not send it.
         let mut handler = (route.handler)().route_layer(DefaultBodyLimit::max(route.body_max));
+        if route.tagged {
+            handler = handler.route_layer(middleware::from_fn(caching::tag));
+        }
         if route.body_max > REQUEST_BYTES_MAX {
             handler = handler.route_layer(middleware::from_fn_with_state(server.clone(), in_turn));
         }
@@ -105,7 +142,21 @@ pub(crate) fn router(server: &Server) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn(in_time))
         .layer(CatchPanicLayer::custom(caught))
+        .layer(middleware::from_fn(caching::keep_nothing))
         .with_state(server.clone())
+}
+
+/// Cuts a list into a page: at most so many, and the last one's cursor if there are
+/// more.
+fn page<T, C>(
+    mut all: impl Iterator<Item = T>,
+    asked: Option<usize>,
+    cursor: impl Fn(&T) -> C,
+) -> (Vec<T>, Option<C>) {
+    let limit = asked.unwrap_or(limits::LIST_MAX).clamp(1, limits::LIST_MAX);
+    let page: Vec<T> = all.by_ref().take(limit).collect();
+    let next = page.last().map(cursor).filter(|_| all.next().is_some());
+    (page, next)
 }
 
 /// Lets only a few large bodies be read at once: each is held in memory, whole.

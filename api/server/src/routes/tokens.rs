@@ -3,9 +3,11 @@
 use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
 use crate::problem::Refusal;
+use crate::routes::page;
 use crate::server::Server;
 use api_wire::http::{
-    IssueTokenRequest, IssuedToken, Recorded, RevokeTokenRequest, Token, TokenList, WorkspaceQuery,
+    IssueTokenRequest, IssuedToken, Recorded, RevokeTokenRequest, Token, TokenList, TokensQuery,
+    WorkspaceQuery,
 };
 use api_wire::problem::Code;
 use api_wire::token::Secret;
@@ -17,18 +19,24 @@ use ledger_core::{
 };
 use ledger_store::ReadError;
 use projections::access;
+use std::sync::Arc;
 
 pub(crate) async fn list_tokens(
     State(server): State<Server>,
     caller: Caller,
-    Query(query): Query<WorkspaceQuery>,
+    Query(query): Query<TokensQuery>,
 ) -> Result<Json<TokenList>, Refusal> {
     let snapshot = server.image();
     let workspace = caller.workspace(&snapshot.state, query.workspace)?;
     let access = &snapshot.state.access;
-    let mut visible: Vec<_> =
-        access.tokens_of(&workspace).filter(|token| is_visible(&caller, token)).collect();
+    let after = query.after.unwrap_or_default();
+    let mut visible: Vec<_> = access
+        .tokens_of(&workspace)
+        .filter(|token| token.position > after && is_visible(&caller, token))
+        .collect();
     visible.sort_by_key(|token| token.position);
+    let (visible, next) =
+        page(visible.into_iter(), query.limit, |last: &&Arc<access::Token>| last.position);
     let now = server.clock.now();
     let positions: Vec<Position> = visible.iter().map(|token| token.position).collect();
     let mut annexes = server.log.annexes(&positions).await?;
@@ -45,7 +53,7 @@ pub(crate) async fn list_tokens(
             description: annexes.remove(&token.position).and_then(description),
         });
     }
-    Ok(Json(TokenList { tokens }))
+    Ok(Json(TokenList { tokens, next }))
 }
 
 /// A token for the whole ledger is nothing that one workspace's operator may see or end.
@@ -81,7 +89,7 @@ pub(crate) async fn issue_token(
     let token = TokenId::new(EventId::derive(request.request_id, 0).uuid());
     if snapshot.state.access.by_hash(&hash).is_some_and(|known| known.id != token) {
         let detail = "the secret belongs to another token; make one of fresh random bytes";
-        return Err(Refusal::new(Code::BadRequest, detail));
+        return Err(Refusal::new(Code::SecretTaken, detail));
     }
     // What is digested and stored never holds the secret itself.
     request.secret = String::from(hash);

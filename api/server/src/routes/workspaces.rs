@@ -1,16 +1,21 @@
 //! The workspaces of the whole ledger.
 
 use crate::auth::Caller;
-use crate::extract::Json;
+use crate::extract::{Json, Query};
 use crate::problem::Refusal;
+use crate::routes::page;
 use crate::server::Server;
-use api_wire::http::{CreateWorkspaceRequest, Recorded, Workspace, WorkspaceList};
+use api_wire::http::{CreateWorkspaceRequest, Recorded, Workspace, WorkspaceList, WorkspacesQuery};
 use axum::extract::State;
 use ledger_core::Command;
 
-pub(crate) async fn list_workspaces(State(server): State<Server>) -> Json<WorkspaceList> {
+pub(crate) async fn list_workspaces(
+    State(server): State<Server>,
+    Query(query): Query<WorkspacesQuery>,
+) -> Json<WorkspaceList> {
     let snapshot = server.image();
-    let workspaces = snapshot.state.fleet.workspaces().map(|(name, workspace)| {
+    let fleet = &snapshot.state.fleet;
+    let workspaces = fleet.workspaces_after(query.after.as_ref()).map(|(name, workspace)| {
         let in_service = || workspace.agents().filter(|(_, agent)| !agent.decided.retired);
         Workspace {
             name: name.clone(),
@@ -18,7 +23,8 @@ pub(crate) async fn list_workspaces(State(server): State<Server>) -> Json<Worksp
             connected: in_service().filter(|(_, agent)| agent.session.is_some()).count() as u64,
         }
     });
-    Json(WorkspaceList { workspaces: workspaces.collect() })
+    let (workspaces, next) = page(workspaces, query.limit, |last: &Workspace| last.name.clone());
+    Json(WorkspaceList { workspaces, next })
 }
 
 pub(crate) async fn create_workspace(

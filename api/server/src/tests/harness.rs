@@ -2,12 +2,12 @@
 
 use crate::boot::{Booted, boot};
 use crate::limits;
-use crate::routes::router;
+use crate::routes::{Route, TABLE, router};
 use crate::running::Config;
 use crate::server::Server;
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{Request, StatusCode, header};
+use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::Response;
 use data_encoding::BASE64URL_NOPAD;
 use ledger_core::command::Connection;
@@ -75,10 +75,26 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) media_type: String,
     pub(super) retry_after: Option<String>,
+    pub(super) etag: Option<String>,
+    pub(super) headers: HeaderMap,
     pub(super) body: Value,
 }
 
 impl Answer {
+    /// Checks what the API's description says of every answer.
+    fn check_described(&self, route: &Route) {
+        let status = self.status.as_u16();
+        let is_problem = self.media_type == api_wire::problem::CONTENT_TYPE;
+        let code = self.body["code"].as_str().filter(|_| is_problem);
+        let place = format!("{} {} answers {status} {code:?}", route.method, route.path);
+        assert!(route.describes(status, code), "{place}, which it does not describe");
+        assert_eq!(self.retry_after.is_some(), matches!(status, 429 | 503), "{place}: Retry-After");
+        let tagged = route.tagged && status == 200;
+        assert_eq!(self.etag.is_some(), tagged || status == 304, "{place}: ETag");
+        let kept = self.headers[header::CACHE_CONTROL] != "no-store";
+        assert_eq!(kept, self.etag.is_some(), "{place}: Cache-Control");
+    }
+
     /// The code of a problem, which must be a whole problem.
     #[track_caller]
     pub(super) fn code(&self) -> String {
@@ -157,6 +173,7 @@ impl Harness {
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
+        let route = route_of(&request);
         let response = self.open(request).await;
         let (head, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.expect("a body");
@@ -166,9 +183,14 @@ impl Harness {
         let media_type = header(header::CONTENT_TYPE).unwrap_or_default();
         let retry_after = header(header::RETRY_AFTER);
         let status = head.status;
+        let etag = header(header::ETAG);
         let body = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-        Answer { status, media_type, retry_after, body }
+        let answer = Answer { status, media_type, retry_after, etag, body, headers: head.headers };
+        if let Some(route) = route {
+            answer.check_described(route);
+        }
+        answer
     }
 
     pub(super) async fn ask(
@@ -268,6 +290,18 @@ impl Harness {
         let path = format!("/v1/activations?workspace={workspace}");
         self.post(&path, token, activation(agents)).await.ok()
     }
+}
+
+/// Returns the route of the table that the request is for, if there is one.
+fn route_of(request: &Request<Body>) -> Option<&'static Route> {
+    let path: Vec<&str> = request.uri().path().split('/').collect();
+    TABLE.iter().find(|route| {
+        let parts: Vec<&str> = route.path.split('/').collect();
+        let fits = |(part, given): (&&str, &&str)| part.starts_with('{') || part == given;
+        route.method == request.method()
+            && parts.len() == path.len()
+            && parts.iter().zip(&path).all(fits)
+    })
 }
 
 pub(super) fn secret(kind: TokenKind) -> String {

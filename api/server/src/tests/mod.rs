@@ -3,7 +3,9 @@
 mod events;
 mod harness;
 mod isolation;
+mod lists;
 mod main_path;
+mod openapi;
 mod problems;
 mod reading;
 mod rights;

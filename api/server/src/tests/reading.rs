@@ -224,9 +224,13 @@ async fn a_page_is_bounded_however_much_is_asked_for() {
     assert!(types(&page).len() <= limits::LOG_EVENTS_MAX);
     let page = harness.get("/v1/deployments?limit=0", &harness.admin).await.ok();
     assert_eq!(page["deployments"], json!([]));
-    let last = u64::MAX;
+    let last = (1_u64 << 53) - 1;
     harness.get(&format!("/v1/log?from={last}"), &harness.admin).await.ok();
     harness.get(&format!("/v1/deployments?before={last}"), &harness.admin).await.ok();
+    for beyond in [last + 1, u64::MAX] {
+        let refused = harness.get(&format!("/v1/log?from={beyond}"), &harness.admin).await;
+        assert_eq!(refused.code(), "bad_request");
+    }
     harness.get("/v1/deployments?before=0", &harness.admin).await.ok();
     assert!(
         harness

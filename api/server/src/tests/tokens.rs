@@ -85,7 +85,7 @@ async fn what_is_no_good_token_is_not_issued() {
     assert_eq!(issue("short", "read", "workspace", &[]).await, "bad_request");
     assert_eq!(issue(&secret(TokenKind::Admin), "read", "workspace", &[]).await, "bad_request");
     // A secret that another token has already would open both.
-    assert_eq!(issue(&known, "read", "workspace", &[]).await, "bad_request");
+    assert_eq!(issue(&known, "read", "workspace", &[]).await, "secret_taken");
     let agent = secret(TokenKind::Agent);
     assert_eq!(issue(&agent, "agent", "ledger", &[]).await, "reach_not_allowed");
     let read = secret(TokenKind::Read);

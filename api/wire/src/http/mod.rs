@@ -12,18 +12,22 @@
 //! | `GET /v1/log` | read, or follow with `activation` | [`LogQuery`] → [`LogPage`] |
 //! | `GET /v1/events` | the same | [`EventsQuery`] → a stream of [`LogEvent`] |
 //! | `GET /v1/output` | follow | [`OutputQuery`] → [`OutputPage`] |
-//! | `GET /v1/agents` | read | → [`AgentList`] |
+//! | `GET /v1/agents` | read | [`AgentsQuery`] → [`AgentList`] |
 //! | `POST /v1/agents/{name}/rekey` | manage | [`RekeyRequest`] → [`Recorded`] |
 //! | `POST /v1/agents/{name}/retire` | manage | [`RetireRequest`] → [`Recorded`] |
 //! | `GET /v1/deployments` | follow | [`DeploymentsQuery`] → [`DeploymentList`] |
 //! | `GET /v1/deployments/{id or agent#index}` | follow | → [`Deployment`] |
 //! | `POST /v1/deployments/{id or agent#index}/cancel` | activate | [`CancelRequest`] → [`Recorded`] |
-//! | `GET /v1/tokens` | manage | → [`TokenList`] |
+//! | `GET /v1/tokens` | manage | [`TokensQuery`] → [`TokenList`] |
 //! | `POST /v1/tokens` | manage | [`IssueTokenRequest`] → [`IssuedToken`] |
 //! | `POST /v1/tokens/{id}/revoke` | manage | [`RevokeTokenRequest`] → [`Recorded`] |
-//! | `GET /v1/workspaces` | manage ledger | → [`WorkspaceList`] |
+//! | `GET /v1/workspaces` | manage ledger | [`WorkspacesQuery`] → [`WorkspaceList`] |
 //! | `POST /v1/workspaces` | manage ledger | [`CreateWorkspaceRequest`] → [`Recorded`] |
 //! | `GET /healthz`, `GET /readyz` | none | → [`Health`] |
+//! | `GET /v1/openapi.json` | none | → this, for programs |
+//! | `GET /v1/docs` | none | → this, to read in a browser |
+//!
+//! Lists come page by page: ask on with the cursor in `next` until there is none.
 
 mod access;
 mod activations;
@@ -34,10 +38,10 @@ mod log;
 
 pub use access::{
     CreateWorkspaceRequest, IssueTokenRequest, IssuedToken, RevokeTokenRequest, Token, TokenList,
-    Workspace, WorkspaceList,
+    TokensQuery, Workspace, WorkspaceList, WorkspacesQuery,
 };
 pub use activations::{ActivateAnswer, ActivateRequest, RequestedDeployment};
-pub use agents::{Agent, AgentList, EndedDeployment, RekeyRequest, RetireRequest};
+pub use agents::{Agent, AgentList, AgentsQuery, EndedDeployment, RekeyRequest, RetireRequest};
 pub use deployments::{
     CancelRequest, Deployment, DeploymentList, DeploymentStatus, DeploymentsQuery,
 };
@@ -48,28 +52,48 @@ pub use events::{
 pub use log::{LogEvent, LogPage, LogQuery, OutputChunk, OutputPage, OutputQuery};
 
 use ledger_core::ids::Position;
+use ledger_core::limits::EVENT_INTEGER_MAX;
 use ledger_core::names::WorkspaceName;
 use serde::{Deserialize, Serialize};
 
 /// The longest that a reading request may be asked to wait for news, in seconds.
 pub const WAIT_SECONDS_MAX: u64 = 25;
 
+/// Reads a number of a query or body, if it is one that every JSON reader takes
+/// exactly.
+fn exact<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: TryFrom<u64>,
+{
+    let Some(number) = Option::<u64>::deserialize(deserializer)? else { return Ok(None) };
+    let exact = T::try_from(number).ok().filter(|_| number < EVENT_INTEGER_MAX);
+    exact.map(Some).ok_or_else(|| {
+        serde::de::Error::custom(format!("{number} is too large; a number is below 2^53"))
+    })
+}
+
 /// `?workspace=`, on every route but those of the whole ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 pub struct WorkspaceQuery {
     /// Which workspace; a token bound to one may leave it out.
+    #[cfg_attr(feature = "schema", param(value_type = crate::schema::WorkspaceName, required = false))]
     pub workspace: Option<WorkspaceName>,
 }
 
 /// A write is in the log, and the server's answers show it from now on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Recorded {
     /// The newest event of the write; none when everything was so already.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<crate::schema::Position>, required = true))]
     pub position: Option<Position>,
 }
 
 /// Whether the server lives, and whether it can write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Health {
     /// `ok`, or what is wrong.
     pub status: String,
