@@ -71,15 +71,17 @@ fn write_operation(page: &mut String, method: &str, path: &str, operation: &Valu
     }
     page.push_str("\n| answer | |\n|---|---|\n");
     for (status, answer) in entries(&operation["responses"]) {
-        let forms: Vec<String> = entries(&answer["content"])
+        // Every error has the one form, which the page says at its head.
+        let answers = entries(&answer["content"]).filter(|(media, _)| !media.contains("problem"));
+        let forms: Vec<String> = answers
             .map(|(media, content)| match type_of(&content["schema"]) {
                 kind if media == "application/json" => kind,
+                kind if kind == "anything" => format!("`{media}`"),
                 kind => format!("{kind} as `{media}`"),
             })
             .collect();
-        let forms =
-            if forms.is_empty() { String::new() } else { format!(": {}", forms.join(", ")) };
-        let _ = writeln!(page, "| {status} | {}{forms} |", cell(&answer["description"]));
+        let said = cell(&answer["description"]);
+        let _ = writeln!(page, "| {status} | {} |", format!("{said} {}", forms.join("; ")).trim());
     }
 }
 
