@@ -56,6 +56,8 @@ impl IntoResponse for Refusal {
         if let Some(wait) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }
+        // For who counts the answer and knows which request it is for.
+        response.extensions_mut().insert(problem);
         response
     }
 }

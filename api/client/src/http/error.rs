@@ -9,12 +9,14 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// The server says no, or that it cannot, in its own words.
-    #[error("{detail}")]
+    #[error("{detail}{}", named(*code, request.as_deref()))]
     Refused {
         /// What went wrong, for programs.
         code: Code,
         /// The same for people, with what to do next.
         detail: String,
+        /// The id under which the server's own log knows the request.
+        request: Option<String>,
     },
     /// Something answered, but not as Ledger does: a proxy, or another program.
     #[error("{address} answered with HTTP status {status}, but not as Ledger does{}", quoted(.said))]
@@ -71,6 +73,13 @@ pub enum RequestError {
         #[source]
         source: serde_json::Error,
     },
+}
+
+/// Names the request where the server's log has more to tell its operator.
+fn named(code: Code, request: Option<&str>) -> String {
+    request
+        .filter(|_| code.status() >= 500)
+        .map_or_else(String::new, |request| format!(" (request {request})"))
 }
 
 fn quoted(said: &str) -> String {

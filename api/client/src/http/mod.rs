@@ -202,7 +202,8 @@ impl Client {
     fn failure(&self, status: u16, body: &[u8]) -> RequestError {
         match serde_json::from_slice::<Problem>(body) {
             Ok(problem) if problem.code.status() == status => {
-                RequestError::Refused { code: problem.code, detail: problem.detail }
+                let request = problem.request().map(str::to_owned);
+                RequestError::Refused { code: problem.code, detail: problem.detail, request }
             }
             _ => RequestError::Foreign {
                 address: self.address().to_owned(),

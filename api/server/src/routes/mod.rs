@@ -6,6 +6,7 @@ mod deployments;
 mod health;
 mod histories;
 mod log;
+mod metrics;
 mod output;
 mod tokens;
 mod workspaces;
@@ -13,7 +14,9 @@ mod workspaces;
 use crate::auth::guard::{Need, guard};
 use crate::hub;
 use crate::limits;
+use crate::metrics::Metrics;
 use crate::problem::Refusal;
+use crate::request;
 use crate::server::Server;
 use api_wire::problem::Code;
 use axum::Router;
@@ -25,6 +28,7 @@ use axum::routing::{MethodRouter, get, post};
 use ledger_core::limits::REQUEST_BYTES_MAX;
 use ledger_core::rights::Right;
 use std::any::Any;
+use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
 
 /// One route.
@@ -80,6 +84,7 @@ pub(crate) const TABLE: &[Route] = &[
     reads("/v1/workspaces", &[Right::ManageLedger], || get(workspaces::list_workspaces)),
     writes("/v1/workspaces", &[Right::ManageLedger], || post(workspaces::create_workspace)),
     reads(api_wire::agent::PATH, &[Right::Connect], || get(hub::native::open_socket)),
+    reads("/metrics", &[Right::Read], || get(metrics::read_metrics)),
     open("/healthz", || get(health::lives)),
     open("/readyz", || get(health::is_ready)),
 ];
@@ -97,12 +102,28 @@ pub(crate) fn router(server: &Server) -> Router {
             .route_layer(middleware::from_fn_with_state((server.clone(), route.need), guard));
         router = router.route(route.path, handler);
     }
+    let router = router.with_state(server.clone());
+    around(router, server.metrics.clone())
+}
+
+/// Builds the router of what a monitoring system may ask without a token, on an
+/// address of its own.
+pub(crate) fn monitoring_router(server: &Server) -> Router {
+    let router = Router::new()
+        .route("/metrics", get(metrics::read_metrics_freely))
+        .route("/healthz", get(health::lives))
+        .route("/readyz", get(health::is_ready));
+    around(router.with_state(server.clone()), server.metrics.clone())
+}
+
+/// Puts around the routes what holds for every request.
+pub(crate) fn around(router: Router, metrics: Arc<Metrics>) -> Router {
     router
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn(in_time))
         .layer(CatchPanicLayer::custom(caught))
-        .with_state(server.clone())
+        .layer(middleware::from_fn_with_state(metrics, request::observe))
 }
 
 /// Lets only a few large bodies be read at once: each is held in memory, whole.
