@@ -6,6 +6,7 @@ use crate::folder::{ADMIN_TOKEN, Folder, FolderError};
 use crate::given;
 use crate::hub::registry::Registry;
 use crate::limits;
+use crate::metrics::Metrics;
 use crate::routes::activations::Remembered;
 use crate::running::Config;
 use crate::server::{Server, Shared};
@@ -75,9 +76,13 @@ pub(crate) async fn boot(
 ) -> Result<Booted, StartError> {
     let folder = Folder::open(&config.data).map_err(StartError::Folder)?;
     let registry = Arc::new(Registry::default());
-    let sink = registry.clone();
     let head = *log.head().borrow();
-    let runner = Runner::<Image>::start(log.clone(), move |_, records| sink.deliver(records));
+    let metrics = Arc::new(Metrics::new(head));
+    let (counting, sessions) = (metrics.clone(), registry.clone());
+    let runner = Runner::<Image>::start(log.clone(), move |_, records| {
+        counting.outcomes.observe(&records);
+        sessions.deliver(records);
+    });
     let live = runner.live().clone();
     let folded = live.wait_for(head, limits::FIRST_FOLD_TIMEOUT).await;
     let image = folded.map_err(StartError::Fold)?;
@@ -95,6 +100,7 @@ pub(crate) async fn boot(
         key,
         refusals: Refusals::default(),
         registry,
+        metrics,
         remembered: Remembered::default(),
         histories: Semaphore::new(limits::HISTORIES_AT_ONCE),
         large_bodies: Semaphore::new(limits::LARGE_BODIES_AT_ONCE),

@@ -36,6 +36,9 @@ pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections at once: a process here may open 20,000 files, and the database,
 /// the listener and the log files need some of them.
 pub(crate) const CONNECTIONS_MAX: usize = 19_500;
+/// Connections at once to the address of the figures alone: a few monitoring
+/// systems, and a person who looks.
+pub(crate) const METRICS_CONNECTIONS_MAX: usize = 64;
 /// HTTP/2 streams of one connection at once.
 pub(crate) const HTTP2_STREAMS_MAX: u32 = 128;
 /// Bytes of a request's head.

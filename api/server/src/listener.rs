@@ -40,6 +40,11 @@ impl Listener {
         Self::start_bounded(address, tls, router, limits::CONNECTIONS_MAX).await
     }
 
+    /// Listens as [`Listener::start`] does, for a few who ask for little, in the clear.
+    pub(crate) async fn start_small(address: SocketAddr, router: Router) -> io::Result<Self> {
+        Self::start_bounded(address, None, router, limits::METRICS_CONNECTIONS_MAX).await
+    }
+
     async fn start_bounded(
         address: SocketAddr,
         tls: Option<RustlsConfig>,

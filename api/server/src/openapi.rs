@@ -40,6 +40,8 @@ The HTTP API of Ledger, an event-sourced deployment ledger for Nix profiles.
 
 **Errors** are problems (RFC 9457) with a `code` for programs. With 429 and 503, `Retry-After` says how long to wait. An unknown path answers 404 `not_found`, an unknown method 405 `method_not_allowed` with the header `Allow`.
 
+**Request ids.** Every answer has an `X-Request-Id`, under which the server's own log knows the request: the client's own, if it sent one of 1 to 64 letters, digits and `.`, `_`, `-`, or a fresh one. The `instance` of a problem names it, too.
+
 **Caching.** Where an answer has an `ETag`, `If-None-Match` asks for it only if it has changed.";
 
 /// What a route says of itself.
@@ -115,6 +117,14 @@ impl Description {
             response = response.content(media, ContentBuilder::new().build());
         }
         self.answers.insert(status, response.build());
+        self
+    }
+
+    /// Adds another form of the answer to a request that was granted.
+    pub(crate) fn also_as(mut self, media: &str) -> Self {
+        if let Some(answer) = self.answers.get_mut(&200) {
+            answer.content.insert(media.to_owned(), ContentBuilder::new().build().into());
+        }
         self
     }
 

@@ -62,6 +62,8 @@ impl IntoResponse for Refusal {
             let wait = self.retry_after.unwrap_or(crate::limits::RETRY_AFTER);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }
+        // For who counts the answer and knows which request it is for.
+        response.extensions_mut().insert(problem);
         response
     }
 }

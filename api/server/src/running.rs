@@ -3,8 +3,8 @@
 use crate::boot::{Booted, StartError, boot};
 use crate::given;
 use crate::limits;
-use crate::listener::Listener;
-use crate::routes::router;
+use crate::listener::{Ended, Listener};
+use crate::routes::{monitoring_router, router};
 use crate::server::Server;
 use crate::tls::Certificate;
 use ledger_core::names::ProgramVersion;
@@ -23,6 +23,8 @@ use tokio::task::JoinHandle;
 pub struct Config {
     /// Where to listen; port 0 takes any.
     pub listen: SocketAddr,
+    /// Where to serve the figures without a token, if anywhere.
+    pub metrics_listen: Option<SocketAddr>,
     /// The data folder.
     pub data: PathBuf,
     /// Certificate and key. None serves in the clear, for a proxy or this machine.
@@ -49,6 +51,7 @@ pub struct Running {
     server: Server,
     runner: Runner<Image>,
     listener: Listener,
+    monitoring: Option<Listener>,
     reloads: Option<JoinHandle<()>>,
     admin_token: Option<PathBuf>,
 }
@@ -84,27 +87,48 @@ pub async fn start(config: Config, log: Log, clock: Arc<dyn Clock>) -> Result<Ru
         }
     };
     let Booted { server, runner, admin_token } = booted;
-    let address = config.listen;
-    let listening =
-        Listener::start(address, tls.as_ref().map(|tls| tls.config()), router(&server)).await;
-    let listener = match listening {
-        Ok(listener) => listener,
-        Err(source) => {
+    let (listener, monitoring) = match listen(&config, &server, tls.as_ref()).await {
+        Ok(listeners) => listeners,
+        Err(error) => {
             stop_node(&server).await;
             runner.stop().await;
             server.log.close().await;
-            return Err(StartError::Listen { address, source });
+            return Err(error);
         }
     };
     let reloads = tls.map(|tls| tokio::spawn(tls.follow()));
     tracing::info!(address = %listener.address, node = %server.node, "The server listens.");
-    Ok(Running { server, runner, listener, reloads, admin_token })
+    Ok(Running { server, runner, listener, monitoring, reloads, admin_token })
+}
+
+async fn listen(
+    config: &Config,
+    server: &Server,
+    tls: Option<&Certificate>,
+) -> Result<(Listener, Option<Listener>), StartError> {
+    let failed = |address| move |source| StartError::Listen { address, source };
+    // First, so that nobody is served by a server that does not start after all.
+    let monitoring = match config.metrics_listen {
+        Some(address) => {
+            let router = monitoring_router(server);
+            Some(Listener::start_small(address, router).await.map_err(failed(address))?)
+        }
+        None => None,
+    };
+    let listening =
+        Listener::start(config.listen, tls.map(Certificate::config), router(server)).await;
+    Ok((listening.map_err(failed(config.listen))?, monitoring))
 }
 
 impl Running {
     /// Returns the address that the server listens on.
     pub fn address(&self) -> SocketAddr {
         self.listener.address
+    }
+
+    /// Returns the address that serves the figures without a token, if one does.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.monitoring.as_ref().map(|listener| listener.address)
     }
 
     /// Returns where the first admin token lies, if this start made it.
@@ -123,6 +147,7 @@ impl Running {
         let live = self.runner.live().clone();
         tokio::select! {
             ended = self.listener.ended() => Failed::Listener(ended.err()),
+            ended = ended(self.monitoring.as_ref()) => Failed::Listener(ended.err()),
             () = self.server.log.closed() => Failed::Log,
             halted = live.stopped() => Failed::Fold(halted),
         }
@@ -131,7 +156,7 @@ impl Running {
     /// Stops in good order: agents are told, requests under way end, the stop is
     /// recorded, and the log is closed.
     pub async fn stop(self) {
-        let Self { server, runner, listener, reloads, .. } = self;
+        let Self { server, runner, listener, monitoring, reloads, .. } = self;
         server.stopping.cancel();
         server.registry.stop();
         server.sessions.close();
@@ -148,9 +173,20 @@ impl Running {
         if sessions.is_err() {
             tracing::warn!(open = server.sessions.len(), "Some sessions did not end in time.");
         }
+        if let Some(monitoring) = monitoring {
+            monitoring.stop().await;
+        }
         stop_node(&server).await;
         runner.stop().await;
         server.log.close().await;
+    }
+}
+
+/// Returns when serving has ended, which it never does where nothing is served.
+async fn ended(listener: Option<&Listener>) -> Ended {
+    match listener {
+        Some(listener) => listener.ended().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,6 +4,7 @@ use crate::auth::key::TokenKey;
 use crate::auth::refusals::Refusals;
 use crate::hub::registry::Registry;
 use crate::limits;
+use crate::metrics::Metrics;
 use crate::problem::Refusal;
 use crate::routes::activations::Remembered;
 use ledger_core::event::Digest;
@@ -15,7 +16,7 @@ use projections::image::Image;
 use projections::{Live, Snapshot};
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) key: TokenKey,
     pub(crate) refusals: Refusals,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) remembered: Remembered,
     pub(crate) histories: Semaphore,
     pub(crate) large_bodies: Semaphore,
@@ -75,10 +77,11 @@ impl Server {
     ) -> Result<Written, WriteError> {
         let change = Change::Command(Box::new(command));
         let write = Write { request_id, given, actor, expect: Vec::new(), change };
-        match tokio::time::timeout(limits::WRITE_TIMEOUT, self.log.write(write)).await {
-            Ok(written) => written,
-            Err(late) => Err(WriteError::Database(Box::new(late))),
-        }
+        let begun = Instant::now();
+        let written = tokio::time::timeout(limits::WRITE_TIMEOUT, self.log.write(write)).await;
+        let written = written.unwrap_or_else(|late| Err(WriteError::Database(Box::new(late))));
+        self.metrics.append(&written, begun.elapsed());
+        written
     }
 
     /// Writes, and waits until the folds show it.

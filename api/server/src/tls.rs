@@ -34,6 +34,13 @@ pub enum TlsError {
     Unusable(#[source] rustls::Error),
 }
 
+impl Tls {
+    /// Reads both files and makes sure that they can be used together.
+    pub fn check(&self) -> Result<(), TlsError> {
+        read(self).map(drop)
+    }
+}
+
 /// The certificate that the listener shows, and the files that it comes from.
 pub(crate) struct Certificate {
     files: Tls,

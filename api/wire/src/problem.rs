@@ -20,6 +20,24 @@ pub struct Problem {
     pub title: String,
     /// What is wrong here, why, and what to do next.
     pub detail: String,
+    /// `urn:ledger:request:` and the id of the request, under which the server's
+    /// own log knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(required = false, nullable = false))]
+    pub instance: Option<String>,
+}
+
+/// What stands before a request's id in a problem's `instance`.
+const REQUEST_URN: &str = "urn:ledger:request:";
+/// Characters of a request's id.
+const REQUEST_CHARS_MAX: usize = 64;
+
+/// Returns whether the text may be a request's id: 1 to 64 letters, digits and
+/// `.`, `_`, `-`, and nothing that looks like a token.
+pub fn is_request_id(text: &str) -> bool {
+    (1..=REQUEST_CHARS_MAX).contains(&text.len())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        && !text.starts_with("ldg_")
 }
 
 impl Problem {
@@ -31,7 +49,20 @@ impl Problem {
             status: code.status(),
             title: code.title().to_owned(),
             detail: detail.into(),
+            instance: None,
         }
+    }
+
+    /// Says which request it is the answer to.
+    pub fn about(mut self, request: &str) -> Self {
+        self.instance = Some(format!("{REQUEST_URN}{request}"));
+        self
+    }
+
+    /// Returns the id of the request that it answers, if it names one.
+    pub fn request(&self) -> Option<&str> {
+        let id = self.instance.as_deref()?.strip_prefix(REQUEST_URN)?;
+        is_request_id(id).then_some(id)
     }
 }
 

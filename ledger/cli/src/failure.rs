@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     fn refused(code: Code) -> Failure {
-        RequestError::Refused { code, detail: "no".to_owned() }.into()
+        RequestError::Refused { code, detail: "no".to_owned(), request: None }.into()
     }
 
     #[test]

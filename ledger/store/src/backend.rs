@@ -170,6 +170,9 @@ pub(crate) trait Read: Send + Sync + 'static {
     /// Returns where the output ends.
     fn output_head(&self) -> BoxFuture<'_, Result<u64, ReadError>>;
 
+    /// Returns how many bytes the database takes.
+    fn size(&self) -> BoxFuture<'_, Result<u64, ReadError>>;
+
     /// Closes every connection.
     fn close(&self) -> BoxFuture<'_, ()>;
 }

@@ -243,6 +243,16 @@ impl Log {
         while done.changed().await.is_ok() {}
     }
 
+    /// Returns how many writes wait for their turn, beside those being committed.
+    pub fn waiting(&self) -> usize {
+        self.inbox.max_capacity() - self.inbox.capacity()
+    }
+
+    /// Returns how many bytes the database takes, with what is not yet merged into it.
+    pub async fn database_bytes(&self) -> Result<u64, ReadError> {
+        self.reader.size().await
+    }
+
     /// Lets the log take writes again after its clock jumped, and records who vouched for it.
     pub async fn confirm_clock(&self, write: Write) -> Result<Written, WriteError> {
         let (reply, answer) = oneshot::channel();

@@ -1,6 +1,6 @@
 //! Why a request has no answer.
 
-use api_wire::problem::Code;
+use api_wire::problem::{Code, Problem};
 use std::error::Error;
 use std::io;
 use std::time::Duration;
@@ -9,12 +9,14 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// The server says no, or that it cannot, in its own words.
-    #[error("{detail}")]
+    #[error("{detail}{}", named(*code, request.as_deref()))]
     Refused {
         /// What went wrong, for programs.
         code: Code,
         /// The same for people, with what to do next.
         detail: String,
+        /// The id under which the server's own log knows the request.
+        request: Option<String>,
     },
     /// Something answered, but not as Ledger does: a proxy, or another program.
     #[error("{address} answered with HTTP status {status}, but not as Ledger does{}", quoted(.said))]
@@ -79,6 +81,13 @@ pub enum RequestError {
     },
 }
 
+/// Names the request where the server's log has more to tell its operator.
+fn named(code: Code, request: Option<&str>) -> String {
+    request
+        .filter(|_| code.status() >= 500)
+        .map_or_else(String::new, |request| format!(" (request {request})"))
+}
+
 fn quoted(said: &str) -> String {
     if said.is_empty() { String::new() } else { format!(": {said:?}") }
 }
@@ -88,6 +97,12 @@ fn humantime(duration: &Duration) -> String {
 }
 
 impl RequestError {
+    /// Takes the server's own words.
+    pub(super) fn from_problem(problem: Problem) -> Self {
+        let request = problem.request().map(str::to_owned);
+        Self::Refused { code: problem.code, detail: problem.detail, request }
+    }
+
     /// Sorts what reqwest says. The address is ours to show: its URL may be long.
     pub(super) fn from_transport(address: &str, after: Duration, error: reqwest::Error) -> Self {
         let address = address.to_owned();

@@ -142,7 +142,7 @@ fn read_line(client: &Client, line: &[u8]) -> Result<Streamed, Failed> {
     }
     if value.get("problem").is_some() {
         let StreamProblem { problem } = serde_json::from_value(value).map_err(unreadable)?;
-        return Err(RequestError::Refused { code: problem.code, detail: problem.detail }.into());
+        return Err(RequestError::from_problem(problem).into());
     }
     serde_json::from_value(value).map(|event| Streamed::Event(Box::new(event))).map_err(unreadable)
 }

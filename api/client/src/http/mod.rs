@@ -203,9 +203,7 @@ impl Client {
     /// Reads an answer that is no success.
     fn failure(&self, status: u16, body: &[u8]) -> RequestError {
         match serde_json::from_slice::<Problem>(body) {
-            Ok(problem) if problem.code.status() == status => {
-                RequestError::Refused { code: problem.code, detail: problem.detail }
-            }
+            Ok(problem) if problem.code.status() == status => RequestError::from_problem(problem),
             _ => RequestError::Foreign {
                 address: self.address().to_owned(),
                 status,

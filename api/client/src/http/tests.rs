@@ -123,8 +123,35 @@ async fn a_refusal_is_returned_at_once_in_the_words_of_the_server() {
     assert_eq!(error.to_string(), "unknown agent: web-9");
     assert_eq!(error.code(), Some(Code::AgentNotFound));
     assert!(error.is_refusal() && !error.is_transient());
-    let late = RequestError::Refused { code: Code::Timeout, detail: String::new() };
+    let late = RequestError::Refused { code: Code::Timeout, detail: String::new(), request: None };
     assert!(late.is_transient() && !late.is_refusal(), "the server asks for it again");
+}
+
+#[tokio::test]
+async fn a_fault_of_the_server_is_shown_with_the_request_that_its_operator_can_look_up() {
+    let answer = |problem: Problem| {
+        let body = serde_json::to_string(&problem).expect("encodes");
+        let head = match problem.status {
+            500 => "500 Internal Server Error",
+            _ => "404 Not Found",
+        };
+        Play::Answer(head, body)
+    };
+    let broken = || Problem::new(Code::Internal, "it broke");
+    let mut forged = broken();
+    forged.instance = Some("urn:ledger:request:\u{1b}[31m".to_owned());
+    let server = server(vec![
+        answer(broken().about("0190-7")),
+        answer(broken()),
+        answer(forged),
+        answer(Problem::new(Code::NotFound, "nowhere").about("0190-8")),
+    ])
+    .await;
+    let client = client(&server);
+    for expected in ["it broke (request 0190-7)", "it broke", "it broke", "nowhere"] {
+        let error = client.agents().await.expect_err("refused");
+        assert_eq!(error.to_string(), expected);
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use crate::auth::Caller;
 use crate::problem::Refusal;
+use crate::request::Asked;
 use crate::server::Server;
 use api_wire::problem::Code;
 use api_wire::token::Secret;
@@ -35,6 +36,9 @@ pub(crate) async fn guard(
         Ok(caller) => caller,
         Err(refusal) => return refusal.into_response(),
     };
+    if let Some(asked) = request.extensions().get::<Asked>() {
+        asked.identify(caller.token.id);
+    }
     if !rights.iter().any(|right| caller.may(*right)) {
         return forbidden(&caller, rights).into_response();
     }

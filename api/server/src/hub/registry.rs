@@ -5,6 +5,7 @@ use crate::limits;
 use ledger_core::key::PublicKey;
 use ledger_core::names::{AgentName, WorkspaceName};
 use ledger_core::{Event, Position, Record, SessionId, StreamId, TokenId};
+use prometheus_client::metrics::counter::Counter;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::error::TrySendError;
@@ -14,6 +15,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 #[derive(Default)]
 pub(crate) struct Registry {
     table: Mutex<Table>,
+    overflows: Counter,
 }
 
 #[derive(Default)]
@@ -97,7 +99,9 @@ impl Registry {
                     let Some(entry) = agents.get(agent) else { continue };
                     let ends = entry.is_ended_by(&record);
                     let agent = agent.clone();
-                    entry.hand(record);
+                    if entry.hand(record) {
+                        self.overflows.inc();
+                    }
                     if ends && let Some(entry) = agents.remove(&agent) {
                         entry.end(Ending::Retired);
                     }
@@ -129,6 +133,19 @@ impl Registry {
         }
     }
 
+    /// Returns how many events wait for the session that has most to read.
+    pub(crate) fn deepest_queue(&self) -> usize {
+        let table = self.table();
+        let entries = table.workspaces.values().flat_map(HashMap::values);
+        let waiting = entries.map(|e| e.queue.max_capacity() - e.queue.capacity());
+        waiting.max().unwrap_or(0)
+    }
+
+    /// Returns the count of events that found a queue full.
+    pub(crate) fn overflows(&self) -> Counter {
+        self.overflows.clone()
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         // Each change is whole before anything could panic.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
@@ -136,11 +153,15 @@ impl Registry {
 }
 
 impl Entry {
-    fn hand(&self, record: Record) {
+    /// Hands over the record, and returns whether there was no room for it.
+    fn hand(&self, record: Record) -> bool {
         match self.queue.try_send(Arc::new(record)) {
             // A closed queue is a session that is ending.
-            Ok(()) | Err(TrySendError::Closed(_)) => {}
-            Err(TrySendError::Full(_)) => self.behind.notify_one(),
+            Ok(()) | Err(TrySendError::Closed(_)) => false,
+            Err(TrySendError::Full(_)) => {
+                self.behind.notify_one();
+                true
+            }
         }
     }
 

@@ -229,6 +229,15 @@ pub(super) fn load_docs_file() -> Description {
         .refuses(&[Code::NotFound])
 }
 
+pub(super) fn read_metrics() -> Description {
+    Description::new(
+        "Read the figures",
+        "For Prometheus. In OpenMetrics, or in Prometheus' older text format for who accepts only that. They are of the whole ledger, and so for a token that reaches it.",
+    )
+    .answers_other(200, Some("application/openmetrics-text"), "The figures.")
+    .also_as("text/plain")
+}
+
 pub(super) fn lives() -> Description {
     Description::new("Tell whether the server lives", "For a supervisor.")
         .answers::<Health>("It does.")

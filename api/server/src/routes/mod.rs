@@ -9,6 +9,7 @@ mod events;
 mod health;
 mod histories;
 mod log;
+mod metrics;
 mod output;
 mod scan;
 mod tokens;
@@ -18,8 +19,10 @@ use crate::auth::guard::{Need, guard};
 use crate::caching;
 use crate::hub::native;
 use crate::limits;
+use crate::metrics::Metrics;
 use crate::openapi::Description;
 use crate::problem::Refusal;
+use crate::request;
 use crate::server::Server;
 use api_wire::problem::Code;
 use axum::Router;
@@ -31,6 +34,7 @@ use axum::routing::{MethodRouter, get, post};
 use ledger_core::limits::REQUEST_BYTES_MAX;
 use ledger_core::rights::Right;
 use std::any::Any;
+use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
 
 /// One route.
@@ -117,6 +121,7 @@ pub(crate) const TABLE: &[Route] = &[
     shows("/v1/openapi.json", handled!(get, docs, describe_api)),
     shows("/v1/docs", handled!(get, docs, show_docs)),
     shows("/v1/docs/{file}", handled!(get, docs, load_docs_file)),
+    reads("/metrics", &[Right::Read], handled!(get, metrics, read_metrics)),
     open("/healthz", handled!(get, health, lives)),
     open("/readyz", handled!(get, health, is_ready)),
 ];
@@ -137,13 +142,29 @@ pub(crate) fn router(server: &Server) -> Router {
             .route_layer(middleware::from_fn_with_state((server.clone(), route.need), guard));
         router = router.route(route.path, handler);
     }
+    let router = router.with_state(server.clone());
+    around(router, server.metrics.clone())
+}
+
+/// Builds the router of what a monitoring system may ask without a token, on an
+/// address of its own.
+pub(crate) fn monitoring_router(server: &Server) -> Router {
+    let router = Router::new()
+        .route("/metrics", get(metrics::read_metrics_freely))
+        .route("/healthz", get(health::lives))
+        .route("/readyz", get(health::is_ready));
+    around(router.with_state(server.clone()), server.metrics.clone())
+}
+
+/// Puts around the routes what holds for every request.
+pub(crate) fn around(router: Router, metrics: Arc<Metrics>) -> Router {
     router
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn(in_time))
         .layer(CatchPanicLayer::custom(caught))
         .layer(middleware::from_fn(caching::keep_nothing))
-        .with_state(server.clone())
+        .layer(middleware::from_fn_with_state(metrics, request::observe))
 }
 
 /// Cuts a list into a page: at most so many, and the last one's cursor if there are

@@ -77,6 +77,7 @@ pub(super) struct Answer {
     pub(super) retry_after: Option<String>,
     pub(super) etag: Option<String>,
     pub(super) headers: HeaderMap,
+    pub(super) request_id: String,
     pub(super) body: Value,
 }
 
@@ -123,6 +124,7 @@ pub(super) fn data_folder() -> tempfile::TempDir {
 pub(super) fn config(folder: &Path) -> Config {
     Config {
         listen: ([127, 0, 0, 1], 0).into(),
+        metrics_listen: None,
         data: folder.to_owned(),
         tls: None,
         ping_interval: limits::PING_INTERVAL,
@@ -182,11 +184,20 @@ impl Harness {
         };
         let media_type = header(header::CONTENT_TYPE).unwrap_or_default();
         let retry_after = header(header::RETRY_AFTER);
+        let request_id = header(crate::request::HEADER).expect("each answer has one");
         let status = head.status;
         let etag = header(header::ETAG);
         let body = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-        let answer = Answer { status, media_type, retry_after, etag, body, headers: head.headers };
+        let answer = Answer {
+            status,
+            media_type,
+            retry_after,
+            request_id,
+            etag,
+            body,
+            headers: head.headers,
+        };
         if let Some(route) = route {
             answer.check_described(route);
         }

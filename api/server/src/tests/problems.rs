@@ -59,10 +59,11 @@ async fn what_cannot_be_read_is_refused_with_the_place() {
 async fn a_problem_is_whole() {
     let harness = Harness::new().await;
     let answer = harness.get("/v1/workspaces", "").await;
-    insta::assert_json_snapshot!(answer.body, @r#"
+    insta::assert_json_snapshot!(answer.body, { ".instance" => "urn:ledger:request:[id]" }, @r#"
     {
       "code": "unauthorized",
       "detail": "this is no token of Ledger: one begins with ldg_agent_, ldg_activate_, ldg_read_ or ldg_admin_ and has 43 characters after that",
+      "instance": "urn:ledger:request:[id]",
       "status": 401,
       "title": "The token is not accepted",
       "type": "urn:ledger:problem:unauthorized"

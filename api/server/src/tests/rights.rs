@@ -72,6 +72,7 @@ async fn cases(harness: &Harness) -> Vec<Case> {
         get("/v1/workspaces", "/v1/workspaces", LEDGER),
         post("/v1/workspaces", "/v1/workspaces", workspace, LEDGER),
         get("/v1/agent/socket", "/v1/agent/socket", CONNECT),
+        get("/metrics", "/metrics", LEDGER),
         post("/v1/agents/{name}/rekey", "/v1/agents/web/rekey", plain(), MANAGE),
         post("/v1/agents/{name}/retire", "/v1/agents/web/retire", plain(), MANAGE),
     ]

@@ -6,6 +6,7 @@ mod deployments;
 mod flow;
 mod garbage;
 mod lives;
+mod monitoring;
 mod node;
 mod sessions;
 mod tls;

@@ -36,6 +36,7 @@ pub(crate) fn data_folder() -> tempfile::TempDir {
 pub(crate) fn config(folder: &Path, ping_interval: Duration) -> Config {
     Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        metrics_listen: None,
         data: folder.to_owned(),
         tls: None,
         ping_interval,
@@ -110,10 +111,7 @@ impl Node {
              content-type: application/json\r\ncontent-length: {length}\r\n\
              connection: close\r\n\r\n{body}"
         );
-        let mut socket = TcpStream::connect(self.running.address()).await.expect("connected");
-        socket.write_all(request.as_bytes()).await.expect("sent");
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).await.expect("answered");
+        let answer = exchange(self.running.address(), &request).await;
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         (status.expect("a status"), serde_json::from_str(body).expect("JSON"))
@@ -160,6 +158,15 @@ impl Node {
     pub(crate) async fn events(&self) -> Vec<Event> {
         events(&self.log).await
     }
+}
+
+/// Sends a request as it stands, and reads the answer to the end of the connection.
+pub(crate) async fn exchange(address: SocketAddr, request: &str) -> String {
+    let mut socket = TcpStream::connect(address).await.expect("connected");
+    socket.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.expect("answered");
+    answer
 }
 
 pub(crate) async fn events(log: &Log) -> Vec<Event> {

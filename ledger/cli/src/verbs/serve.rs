@@ -81,6 +81,7 @@ impl Serve {
         })?;
         let config = api_server::Config {
             listen: self.listen,
+            metrics_listen: None,
             data: data.clone(),
             tls,
             ping_interval: self.ping_interval,

@@ -46,7 +46,7 @@ pub(crate) async fn open(
         .connect_with(reading(&path))
         .await
         .map_err(database("opening it for reading"))?;
-    Ok((SqliteAppender::new(writing, connection, lock), SqliteReader::new(readers)))
+    Ok((SqliteAppender::new(writing, connection, lock), SqliteReader::new(readers, path)))
 }
 
 /// The writer's connection.

@@ -10,7 +10,9 @@ use futures_util::future::BoxFuture;
 use ledger_core::{DeploymentId, EventId, Position, Record, StreamId, Version};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqlitePool};
+use std::io;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 /// The columns of an event, as `row` reads them. LEFT JOINs, so that a name that
 /// is missing shows as damage and not as a gap.
@@ -39,11 +41,12 @@ macro_rules! events {
 /// The reading side of the database.
 pub(crate) struct SqliteReader {
     pool: SqlitePool,
+    path: PathBuf,
 }
 
 impl SqliteReader {
-    pub(super) fn new(pool: SqlitePool) -> Self {
-        Self { pool }
+    pub(super) fn new(pool: SqlitePool, path: PathBuf) -> Self {
+        Self { pool, path }
     }
 
     async fn records(
@@ -202,6 +205,22 @@ impl SqliteReader {
         let head: i64 = row.try_get(0).map_err(database)?;
         Ok(u64::try_from(head).unwrap_or_default())
     }
+
+    /// The database and what waits in its write-ahead log.
+    async fn size(&self) -> Result<u64, ReadError> {
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        let mut bytes = 0;
+        for path in [self.path.clone(), PathBuf::from(log)] {
+            match tokio::fs::metadata(&path).await {
+                Ok(file) => bytes += file.len(),
+                // The write-ahead log is there only while it is needed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(ReadError::Database(Box::new(error))),
+            }
+        }
+        Ok(bytes)
+    }
 }
 
 impl Read for SqliteReader {
@@ -267,6 +286,10 @@ impl Read for SqliteReader {
 
     fn output_head(&self) -> BoxFuture<'_, Result<u64, ReadError>> {
         Box::pin(self.output_head())
+    }
+
+    fn size(&self) -> BoxFuture<'_, Result<u64, ReadError>> {
+        Box::pin(self.size())
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

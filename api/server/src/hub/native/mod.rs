@@ -8,6 +8,7 @@ use crate::auth::Caller;
 use crate::hub::session::{self, Ending, Identity, Introduction, NotOpened};
 use crate::limits;
 use crate::problem::Refusal;
+use crate::request::Asked;
 use crate::server::Server;
 use api_wire::problem::Code;
 use axum::extract::State;
@@ -18,12 +19,14 @@ use futures_util::FutureExt;
 use ledger_core::limits::MESSAGE_BYTES_MAX;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use tracing::Instrument;
 use wire::Wire;
 
 /// `GET /v1/agent/socket`.
 pub(crate) async fn open_socket(
     State(server): State<Server>,
     caller: Caller,
+    asked: Asked,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Refusal> {
     let upgrade = upgrade.map_err(|error| Refusal::new(Code::BadRequest, error.body_text()))?;
@@ -37,7 +40,14 @@ pub(crate) async fn open_socket(
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX);
     let tracker = server.sessions.clone();
-    Ok(upgrade.on_upgrade(move |socket| tracker.track_future(serve(server, caller, socket))))
+    Ok(upgrade.on_upgrade(move |socket| {
+        let span = asked.span();
+        let session = async move {
+            serve(server, caller, socket).await;
+            asked.closed();
+        };
+        tracker.track_future(session.instrument(span))
+    }))
 }
 
 async fn serve(server: Server, caller: Caller, socket: WebSocket) {
