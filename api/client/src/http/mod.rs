@@ -6,10 +6,12 @@
 //! in the end is the answer or the last error.
 
 mod error;
+mod probe;
 mod retry;
 mod routes;
 
 pub use error::RequestError;
+pub use probe::{Probe, ProbeError, probe};
 pub use retry::{Retry, random};
 pub use routes::{DeploymentRef, InvalidDeploymentRef};
 
@@ -69,6 +71,23 @@ impl fmt::Debug for Client {
     }
 }
 
+/// Returns what every connection to a server begins with.
+fn builder(user_agent: &str, encrypted: bool) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder()
+        .user_agent(user_agent)
+        .connect_timeout(limits::CONNECT_TIMEOUT)
+        // A redirect would carry the token to where nobody said it should go.
+        .redirect(reqwest::redirect::Policy::none())
+        // Retries are ours: they know what may be repeated.
+        .retry(reqwest::retry::never());
+    if encrypted {
+        return builder;
+    }
+    // The token is in the clear, so it must not leave the machine for a
+    // proxy; and certificates need not be there for a TLS that is not used.
+    builder.no_proxy().tls_certs_only([])
+}
+
 /// One request, before it is sent.
 struct Request<'a, Q, B> {
     method: Method,
@@ -82,19 +101,9 @@ struct Request<'a, Q, B> {
 impl Client {
     /// Makes a client that names itself `user_agent`, like `ledger/0.1.0`.
     pub fn new(endpoint: Endpoint, user_agent: &str) -> Result<Self, ClientError> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(user_agent)
-            .connect_timeout(limits::CONNECT_TIMEOUT)
-            // A redirect would carry the token to where nobody said it should go.
-            .redirect(reqwest::redirect::Policy::none())
-            // Retries are ours: they know what may be repeated.
-            .retry(reqwest::retry::never());
-        if endpoint.url("/").scheme() == "http" {
-            // The token is in the clear, so it must not leave the machine for a
-            // proxy; and certificates need not be there for a TLS that is not used.
-            builder = builder.no_proxy().tls_certs_only([]);
-        }
-        let http = builder.build().map_err(ClientError::Tls)?;
+        let http = builder(user_agent, endpoint.url("/").scheme() == "https")
+            .build()
+            .map_err(ClientError::Tls)?;
         Ok(Self { http, endpoint, workspace: None, patience: limits::PATIENCE, on_retry: None })
     }
 
@@ -114,6 +123,11 @@ impl Client {
     pub fn on_retry(mut self, on_retry: OnRetry) -> Self {
         self.on_retry = Some(on_retry);
         self
+    }
+
+    /// Returns the workspace of requests that do not name one themselves.
+    pub fn named_workspace(&self) -> Option<&WorkspaceName> {
+        self.workspace.as_ref()
     }
 
     /// Returns the server's address as it is shown to people.

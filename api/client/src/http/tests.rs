@@ -173,3 +173,22 @@ async fn queries_carry_the_workspace_and_only_what_is_asked() {
     );
     assert_eq!(line(1), "POST /v1/workspaces HTTP/1.1");
 }
+
+#[tokio::test]
+async fn a_look_at_a_server_tells_whether_it_is_ready_and_sends_no_token() {
+    let look = async |status: &'static str, body: &str| {
+        let server = server(vec![Play::Answer(status, body.to_owned())]).await;
+        let found = probe(&server.address, "test/1", Duration::from_secs(20)).await;
+        let heard = server.heard.lock().expect("not poisoned").concat();
+        assert!(heard.starts_with("GET /readyz") && !heard.contains("uthorization"), "{heard}");
+        found
+    };
+    let ready = look("200 OK", r#"{"status":"ok"}"#).await.expect("found");
+    assert_eq!(ready, Probe { not_ready: None, certificate_ends: None });
+    let stopping = look("503 Service Unavailable", r#"{"status":"stopping"}"#).await;
+    assert_eq!(stopping.expect("found").not_ready.as_deref(), Some("stopping"));
+    for foreign in [look("503 Nobody", "<html>").await, look("404 Not Found", "{}").await] {
+        let foreign = matches!(foreign, Err(ProbeError::Request(RequestError::Foreign { .. })));
+        assert!(foreign, "taken for a server of Ledger");
+    }
+}

@@ -8,6 +8,7 @@ mod histories;
 mod log;
 mod output;
 mod tokens;
+mod whoami;
 mod workspaces;
 
 use crate::auth::guard::{Need, guard};
@@ -77,6 +78,7 @@ pub(crate) const TABLE: &[Route] = &[
     reads("/v1/tokens", &[Right::Manage], || get(tokens::list_tokens)),
     writes("/v1/tokens", &[Right::Manage], || post(tokens::issue_token)),
     writes("/v1/tokens/{id}/revoke", &[Right::Manage], || post(tokens::revoke_token)),
+    reads("/v1/whoami", Right::ALL, || get(whoami::who_am_i)),
     reads("/v1/workspaces", &[Right::ManageLedger], || get(workspaces::list_workspaces)),
     writes("/v1/workspaces", &[Right::ManageLedger], || post(workspaces::create_workspace)),
     reads(api_wire::agent::PATH, &[Right::Connect], || get(hub::native::open_socket)),

@@ -1,9 +1,9 @@
 //! Tokens and workspaces.
 
 use ledger_core::event::Reach;
-use ledger_core::ids::{RequestId, TokenId};
-use ledger_core::names::{AgentPattern, WorkspaceName};
-use ledger_core::rights::TokenKind;
+use ledger_core::ids::{NodeId, Position, RequestId, TokenId};
+use ledger_core::names::{AgentPattern, ProgramVersion, WorkspaceName};
+use ledger_core::rights::{Right, TokenKind};
 use ledger_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -90,6 +90,37 @@ pub struct IssuedToken {
 pub struct RevokeTokenRequest {
     /// Made by the client.
     pub request_id: RequestId,
+}
+
+/// What the token of a request is, and which server answers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhoAmI {
+    /// The token's id.
+    pub token: TokenId,
+    /// What it is for.
+    pub kind: TokenKind,
+    /// What it may see.
+    pub reach: Reach,
+    /// The workspace that a request with this token and this `?workspace=` is about.
+    pub workspace: WorkspaceName,
+    /// The agent names that it is limited to; none means every name.
+    pub agents: Vec<AgentPattern>,
+    /// What it may do.
+    pub rights: Vec<Right>,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// When it stops being accepted. None: when it is revoked.
+    pub expires_at: Option<Timestamp>,
+    /// The server's version.
+    pub version: ProgramVersion,
+    /// The server's node.
+    pub node: NodeId,
+    /// The server's time.
+    pub now: Timestamp,
+    /// Its answers show the log up to here.
+    pub position: Position,
+    /// Whether it can serve now; `GET /readyz` says why not.
+    pub ready: bool,
 }
 
 /// The workspaces, by name.

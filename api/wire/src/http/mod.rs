@@ -20,6 +20,7 @@
 //! | `GET /v1/tokens` | manage | → [`TokenList`] |
 //! | `POST /v1/tokens` | manage | [`IssueTokenRequest`] → [`IssuedToken`] |
 //! | `POST /v1/tokens/{id}/revoke` | manage | [`RevokeTokenRequest`] → [`Recorded`] |
+//! | `GET /v1/whoami` | any | → [`WhoAmI`] |
 //! | `GET /v1/workspaces` | manage ledger | → [`WorkspaceList`] |
 //! | `POST /v1/workspaces` | manage ledger | [`CreateWorkspaceRequest`] → [`Recorded`] |
 //! | `GET /healthz`, `GET /readyz` | none | → [`Health`] |
@@ -32,7 +33,7 @@ mod log;
 
 pub use access::{
     CreateWorkspaceRequest, IssueTokenRequest, IssuedToken, RevokeTokenRequest, Token, TokenList,
-    Workspace, WorkspaceList,
+    WhoAmI, Workspace, WorkspaceList,
 };
 pub use activations::{ActivateAnswer, ActivateRequest, RequestedDeployment};
 pub use agents::{Agent, AgentList, EndedDeployment, RekeyRequest, RetireRequest};
