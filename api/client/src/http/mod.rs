@@ -24,6 +24,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Method, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -190,9 +191,16 @@ impl Client {
         if !status.is_success() {
             return Err(Failed { error: self.failure(status.as_u16(), &bytes), retry_after });
         }
-        let unreadable =
-            |source| RequestError::Unreadable { address: self.address().to_owned(), source };
-        serde_json::from_slice(&bytes).map_err(|source| unreadable(source).into())
+        serde_json::from_slice(&bytes).map_err(|source| {
+            let address = self.address().to_owned();
+            let (status, said) = (status.as_u16(), beginning(&bytes));
+            // JSON of other fields is of another version; a page is of something else.
+            let error = match source.classify() {
+                Category::Syntax => RequestError::Foreign { address, status, said },
+                _ => RequestError::Unreadable { address, source },
+            };
+            error.into()
+        })
     }
 
     /// Reads a whole answer, but no more than is bounded.

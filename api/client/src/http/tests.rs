@@ -127,6 +127,7 @@ async fn what_is_no_answer_of_ledger_is_shown_as_what_it_is() {
         Play::Answer("404 Not Found", "<h1>nginx</h1>\n".to_owned()),
         Play::Answer("302 Found\r\nLocation: http://127.0.0.1:1/", String::new()),
         Play::Answer("200 OK", "hello".to_owned()),
+        Play::Answer("200 OK", r#"{"machines":[]}"#.to_owned()),
     ])
     .await;
     let client = client(&server);
@@ -134,7 +135,9 @@ async fn what_is_no_answer_of_ledger_is_shown_as_what_it_is() {
     assert!(error.contains("404") && error.contains("<h1>nginx</h1>"), "{error}");
     let error = client.agents().await.expect_err("not followed").to_string();
     assert!(error.contains("302"), "{error}");
-    let error = client.agents().await.expect_err("not JSON");
+    let error = client.agents().await.expect_err("not JSON").to_string();
+    assert!(error.contains("200") && error.contains("hello"), "{error}");
+    let error = client.agents().await.expect_err("of another version");
     assert!(matches!(error, RequestError::Unreadable { .. }), "{error:?}");
 }
 

@@ -81,7 +81,6 @@ impl Log {
             client = client.with_patience(FOLLOW_PATIENCE);
         }
         let query = LogQuery {
-            workspace: self.connection.workspace().cloned(),
             from: Some(self.from),
             stream: self.stream,
             agent: self.agent,
