@@ -32,30 +32,12 @@ pub enum EndpointError {
 impl Endpoint {
     /// Takes `https://HOST[:PORT][/PATH]`, or `http://` to a loopback host.
     pub fn new(text: &str, secret: Secret) -> Result<Self, EndpointError> {
-        let invalid = || EndpointError::Invalid { text: text.chars().take(200).collect() };
-        let mut url = Url::parse(text.trim()).map_err(|_| invalid())?;
-        let bare = url.username().is_empty() && url.password().is_none();
-        if !bare || url.query().is_some() || url.fragment().is_some() || url.host().is_none() {
-            return Err(invalid());
-        }
-        match url.scheme() {
-            "https" => {}
-            "http" if is_loopback(&url) => {}
-            "http" => return Err(EndpointError::InTheClear { text: text.to_owned() }),
-            _ => return Err(invalid()),
-        }
-        // So that joining a path keeps the whole of a prefix.
-        if !url.path().ends_with('/') {
-            url.set_path(&format!("{}/", url.path()));
-        }
-        Ok(Self { url, secret })
+        Ok(Self { url: parse(text)?, secret })
     }
 
     /// Returns the URL of a path such as `/v1/agents`.
     pub fn url(&self, path: &str) -> Url {
-        let mut url = self.url.clone();
-        url.set_path(&format!("{}{}", self.url.path(), path.trim_start_matches('/')));
-        url
+        join(&self.url, path)
     }
 
     /// Returns the URL of a path for a WebSocket: `ws` or `wss`.
@@ -69,13 +51,60 @@ impl Endpoint {
 
     /// Returns the address as it is shown to people.
     pub fn address(&self) -> &str {
-        self.url.as_str().trim_end_matches('/')
+        shown(&self.url)
     }
 
     /// Returns the token.
     pub fn secret(&self) -> &Secret {
         &self.secret
     }
+}
+
+pub(crate) fn parse(text: &str) -> Result<Url, EndpointError> {
+    let invalid = || EndpointError::Invalid { text: text.chars().take(200).collect() };
+    let mut url = Url::parse(text.trim()).map_err(|_| invalid())?;
+    let bare = url.username().is_empty() && url.password().is_none();
+    if !bare || url.query().is_some() || url.fragment().is_some() || url.host().is_none() {
+        return Err(invalid());
+    }
+    match url.scheme() {
+        "https" => {}
+        "http" if is_loopback(&url) => {}
+        "http" => return Err(EndpointError::InTheClear { text: text.to_owned() }),
+        _ => return Err(invalid()),
+    }
+    // So that joining a path keeps the whole of a prefix.
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    Ok(url)
+}
+
+/// Returns an address in the one form in which two of the same server are equal,
+/// as [`Endpoint::address`] shows it.
+pub fn normal_address(text: &str) -> Result<String, EndpointError> {
+    Ok(shown(&parse(text)?).to_owned())
+}
+
+/// Returns the host of an address, as it stands in it.
+pub fn host(text: &str) -> Result<String, EndpointError> {
+    Ok(parse(text)?.host_str().unwrap_or_default().to_owned())
+}
+
+/// Returns whether the address is this machine's own.
+pub fn is_this_machine(text: &str) -> bool {
+    parse(text).is_ok_and(|url| is_loopback(&url))
+}
+
+/// Returns the URL of a path below an address.
+pub(crate) fn join(address: &Url, path: &str) -> Url {
+    let mut url = address.clone();
+    url.set_path(&format!("{}{}", address.path(), path.trim_start_matches('/')));
+    url
+}
+
+pub(crate) fn shown(url: &Url) -> &str {
+    url.as_str().trim_end_matches('/')
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -107,6 +136,15 @@ mod tests {
         {
             assert!(matches!(endpoint(text), Err(EndpointError::Invalid { .. })), "{text}");
         }
+    }
+
+    #[test]
+    fn one_server_has_one_address_however_it_is_written() {
+        for text in ["https://A.example", " https://a.example/ ", "https://a.example:443"] {
+            assert_eq!(normal_address(text).as_deref(), Ok("https://a.example"), "{text}");
+        }
+        assert_eq!(host("http://[::1]:7070/x").as_deref(), Ok("[::1]"));
+        assert!(is_this_machine("http://localhost:1") && !is_this_machine("https://a.example"));
     }
 
     #[test]

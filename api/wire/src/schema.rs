@@ -194,6 +194,8 @@ stand_ins! {
     DeploymentId = uuid;
     /// The id of one connection of one agent.
     SessionId = uuid;
+    /// The id of a server.
+    NodeId = uuid;
     /// The id of a token, without its secret.
     TokenId = uuid;
     /// A place in the whole log, from 1 and gapless; 0 is before the first.
@@ -211,6 +213,8 @@ stand_ins! {
         .into();
     /// What a token is for.
     TokenKind = |what| words(what, CoreKind::ALL.iter().map(|kind| kind.as_str()));
+    /// Something that a request may need.
+    Right = |what| words(what, ledger_core::rights::Right::ALL.iter().map(|right| right.as_str()));
     /// What a token may see: the workspace that it was issued in, or the whole ledger.
     Reach = |what| words(what, CoreReach::ALL.iter().map(|reach| reach.as_str()));
     /// What a closure is, and so how it is activated.

@@ -8,21 +8,23 @@ use crate::verbs::cancel::Cancel;
 use crate::verbs::deployment::ShowDeployment;
 use crate::verbs::deployments::Deployments;
 use crate::verbs::log::Log;
+use crate::verbs::login::{Login, Logout};
 use crate::verbs::serve::Serve;
+use crate::verbs::shell::{Completions, Manual};
 use crate::verbs::token::TokenVerb;
 use crate::verbs::workspace::Workspace;
 use clap::{Parser, Subcommand};
 
 const AFTER_HELP: &str = "\
-Begin with `ledger serve`, then `ledger agent` on a machine, then `ledger activate`.
+Begin with `ledger serve`, then `ledger agent` on a machine, then `ledger login` and `ledger activate` wherever you work. `ledger doctor` tells what is missing.
 
-Environment: LEDGER_URL, LEDGER_TOKEN and LEDGER_WORKSPACE say where the server is, with which token, and which workspace is meant. A token is never taken from the command line.
+Environment: LEDGER_URL and LEDGER_TOKEN say where the server is and with which token, in place of a login; LEDGER_SERVER names a login, LEDGER_WORKSPACE the workspace that is meant. A token is never taken from the command line.
 
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 history is not what it was; 4 refused by the server; 5 a deployment failed and its machine is not known to be back on the old closure.";
 
 /// Deploy Nix profiles to fleets, and remember
 #[derive(Parser, Debug)]
-#[command(name = "ledger", version, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "ledger", version = env!("LEDGER_VERSION"), after_help = AFTER_HELP, max_term_width = 100)]
 #[command(
     subcommand_required = true,
     arg_required_else_help = true,
@@ -37,6 +39,8 @@ pub(crate) struct Cli {
 enum Verb {
     Serve(Serve),
     Agent(Agent),
+    Login(Login),
+    Logout(Logout),
     Activate(Box<Activate>),
     Cancel(Cancel),
     Agents(Agents),
@@ -45,6 +49,9 @@ enum Verb {
     Log(Log),
     Token(TokenVerb),
     Workspace(Workspace),
+    Completions(Completions),
+    #[command(name = "man")]
+    Manual(Manual),
 }
 
 impl Cli {
@@ -53,6 +60,8 @@ impl Cli {
         match self.verb {
             Verb::Serve(serve) => serve.run().await,
             Verb::Agent(agent) => crate::verbs::agent::run(agent).await,
+            Verb::Login(login) => login.run().await,
+            Verb::Logout(logout) => logout.run(),
             Verb::Activate(activate) => activate.run().await,
             Verb::Cancel(cancel) => cancel.run().await,
             Verb::Agents(agents) => agents.run().await,
@@ -61,6 +70,8 @@ impl Cli {
             Verb::Log(log) => log.run().await,
             Verb::Token(token) => token.run().await,
             Verb::Workspace(workspace) => workspace.run().await,
+            Verb::Completions(completions) => completions.run(),
+            Verb::Manual(manual) => manual.run(),
         }
     }
 }

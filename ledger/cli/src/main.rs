@@ -7,6 +7,9 @@ mod connection;
 mod daemon;
 mod failure;
 mod log_line;
+mod prompt;
+mod servers;
+mod suggest;
 mod terminal;
 mod verbs;
 

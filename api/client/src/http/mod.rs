@@ -7,11 +7,13 @@
 
 mod error;
 mod events;
+mod probe;
 mod retry;
 mod routes;
 
 pub use error::RequestError;
 pub use events::{Events, Streamed};
+pub use probe::{Probe, ProbeError, probe};
 pub use retry::{Retry, random};
 pub use routes::{DeploymentRef, InvalidDeploymentRef};
 
@@ -24,6 +26,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Method, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,6 +74,23 @@ impl fmt::Debug for Client {
     }
 }
 
+/// Returns what every connection to a server begins with.
+fn builder(user_agent: &str, encrypted: bool) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder()
+        .user_agent(user_agent)
+        .connect_timeout(limits::CONNECT_TIMEOUT)
+        // A redirect would carry the token to where nobody said it should go.
+        .redirect(reqwest::redirect::Policy::none())
+        // Retries are ours: they know what may be repeated.
+        .retry(reqwest::retry::never());
+    if encrypted {
+        return builder;
+    }
+    // The token is in the clear, so it must not leave the machine for a
+    // proxy; and certificates need not be there for a TLS that is not used.
+    builder.no_proxy().tls_certs_only([])
+}
+
 /// One request, before it is sent.
 struct Request<'a, Q, B> {
     method: Method,
@@ -84,19 +104,9 @@ struct Request<'a, Q, B> {
 impl Client {
     /// Makes a client that names itself `user_agent`, like `ledger/0.1.0`.
     pub fn new(endpoint: Endpoint, user_agent: &str) -> Result<Self, ClientError> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(user_agent)
-            .connect_timeout(limits::CONNECT_TIMEOUT)
-            // A redirect would carry the token to where nobody said it should go.
-            .redirect(reqwest::redirect::Policy::none())
-            // Retries are ours: they know what may be repeated.
-            .retry(reqwest::retry::never());
-        if endpoint.url("/").scheme() == "http" {
-            // The token is in the clear, so it must not leave the machine for a
-            // proxy; and certificates need not be there for a TLS that is not used.
-            builder = builder.no_proxy().tls_certs_only([]);
-        }
-        let http = builder.build().map_err(ClientError::Tls)?;
+        let http = builder(user_agent, endpoint.url("/").scheme() == "https")
+            .build()
+            .map_err(ClientError::Tls)?;
         Ok(Self { http, endpoint, workspace: None, patience: limits::PATIENCE, on_retry: None })
     }
 
@@ -116,6 +126,11 @@ impl Client {
     pub fn on_retry(mut self, on_retry: OnRetry) -> Self {
         self.on_retry = Some(on_retry);
         self
+    }
+
+    /// Returns the workspace of requests that do not name one themselves.
+    pub fn named_workspace(&self) -> Option<&WorkspaceName> {
+        self.workspace.as_ref()
     }
 
     /// Returns the server's address as it is shown to people.
@@ -178,9 +193,16 @@ impl Client {
         if !status.is_success() {
             return Err(Failed { error: self.failure(status.as_u16(), &bytes), retry_after });
         }
-        let unreadable =
-            |source| RequestError::Unreadable { address: self.address().to_owned(), source };
-        serde_json::from_slice(&bytes).map_err(|source| unreadable(source).into())
+        serde_json::from_slice(&bytes).map_err(|source| {
+            let address = self.address().to_owned();
+            let (status, said) = (status.as_u16(), beginning(&bytes));
+            // JSON of other fields is of another version; a page is of something else.
+            let error = match source.classify() {
+                Category::Syntax => RequestError::Foreign { address, status, said },
+                _ => RequestError::Unreadable { address, source },
+            };
+            error.into()
+        })
     }
 
     /// Reads a whole answer, but no more than is bounded.

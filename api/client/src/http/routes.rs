@@ -5,7 +5,7 @@ use api_wire::http::{
     ActivateAnswer, ActivateRequest, AgentList, AgentsQuery, CancelRequest, CreateWorkspaceRequest,
     Deployment, DeploymentList, DeploymentsQuery, Health, IssueTokenRequest, IssuedToken, LogPage,
     LogQuery, OutputPage, OutputQuery, Recorded, RekeyRequest, RetireRequest, RevokeTokenRequest,
-    TokenList, TokensQuery, WorkspaceList, WorkspaceQuery, WorkspacesQuery,
+    TokenList, TokensQuery, WhoAmI, WorkspaceList, WorkspaceQuery, WorkspacesQuery,
 };
 use ledger_core::ids::{ActivationId, DeploymentId, TokenId};
 use ledger_core::names::AgentName;
@@ -189,6 +189,11 @@ impl Client {
         body: &RevokeTokenRequest,
     ) -> Result<Recorded, RequestError> {
         self.post(&format!("/v1/tokens/{id}/revoke"), body).await
+    }
+
+    /// Tells what the token is, and which server answers.
+    pub async fn whoami(&self) -> Result<WhoAmI, RequestError> {
+        self.get("/v1/whoami", &self.workspace(), None).await
     }
 
     /// Lists all workspaces, page by page.

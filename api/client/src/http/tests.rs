@@ -160,6 +160,7 @@ async fn what_is_no_answer_of_ledger_is_shown_as_what_it_is() {
         Play::Answer("404 Not Found", "<h1>nginx</h1>\n".to_owned()),
         Play::Answer("302 Found\r\nLocation: http://127.0.0.1:1/", String::new()),
         Play::Answer("200 OK", "hello".to_owned()),
+        Play::Answer("200 OK", r#"{"machines":[]}"#.to_owned()),
     ])
     .await;
     let client = client(&server);
@@ -167,7 +168,9 @@ async fn what_is_no_answer_of_ledger_is_shown_as_what_it_is() {
     assert!(error.contains("404") && error.contains("<h1>nginx</h1>"), "{error}");
     let error = client.agents().await.expect_err("not followed").to_string();
     assert!(error.contains("302"), "{error}");
-    let error = client.agents().await.expect_err("not JSON");
+    let error = client.agents().await.expect_err("not JSON").to_string();
+    assert!(error.contains("200") && error.contains("hello"), "{error}");
+    let error = client.agents().await.expect_err("of another version");
     assert!(matches!(error, RequestError::Unreadable { .. }), "{error:?}");
 }
 
@@ -313,4 +316,23 @@ async fn lists_are_asked_for_until_the_last_page() {
             "GET /v1/tokens?workspace=team-1&after=7 HTTP/1.1",
         ]
     );
+}
+
+#[tokio::test]
+async fn a_look_at_a_server_tells_whether_it_is_ready_and_sends_no_token() {
+    let look = async |status: &'static str, body: &str| {
+        let server = server(vec![Play::Answer(status, body.to_owned())]).await;
+        let found = probe(&server.address, "test/1", Duration::from_secs(20)).await;
+        let heard = server.heard.lock().expect("not poisoned").concat();
+        assert!(heard.starts_with("GET /readyz") && !heard.contains("uthorization"), "{heard}");
+        found
+    };
+    let ready = look("200 OK", r#"{"status":"ok"}"#).await.expect("found");
+    assert_eq!(ready, Probe { not_ready: None, certificate_ends: None });
+    let stopping = look("503 Service Unavailable", r#"{"status":"stopping"}"#).await;
+    assert_eq!(stopping.expect("found").not_ready.as_deref(), Some("stopping"));
+    for foreign in [look("503 Nobody", "<html>").await, look("404 Not Found", "{}").await] {
+        let foreign = matches!(foreign, Err(ProbeError::Request(RequestError::Foreign { .. })));
+        assert!(foreign, "taken for a server of Ledger");
+    }
 }

@@ -8,7 +8,7 @@ use api_wire::http::{
     Deployment, DeploymentList, DeploymentsQuery, EVENT_STREAM, EventsFormat, EventsQuery, Health,
     IssueTokenRequest, IssuedToken, JSON_LINES, LogEvent, LogPage, LogQuery, OutputPage,
     OutputQuery, Recorded, RekeyRequest, RetireRequest, RevokeTokenRequest, StreamCursor,
-    StreamProblem, TokenList, TokensQuery, WorkspaceList, WorkspaceQuery, WorkspacesQuery,
+    StreamProblem, TokenList, TokensQuery, WhoAmI, WorkspaceList, WorkspaceQuery, WorkspacesQuery,
 };
 use api_wire::problem::Code;
 use api_wire::schema::{self, refer};
@@ -184,6 +184,13 @@ pub(super) fn revoke_token() -> Description {
         .body::<RevokeTokenRequest>()
         .answers::<Recorded>(RECORDED)
         .refuses(&[Code::WorkspaceNotFound, Code::TokenNotFound])
+}
+
+pub(super) fn who_am_i() -> Description {
+    Description::new("Show the token", "What it may do and see, and which server answers.")
+        .query::<WorkspaceQuery>()
+        .answers::<WhoAmI>("The token of the request.")
+        .refuses(&[Code::WorkspaceNotFound])
 }
 
 pub(super) fn list_workspaces() -> Description {

@@ -13,6 +13,7 @@ mod metrics;
 mod output;
 mod scan;
 mod tokens;
+mod whoami;
 mod workspaces;
 
 use crate::auth::guard::{Need, guard};
@@ -115,6 +116,7 @@ pub(crate) const TABLE: &[Route] = &[
     lists("/v1/tokens", &[Right::Manage], handled!(get, tokens, list_tokens)),
     writes("/v1/tokens", &[Right::Manage], handled!(post, tokens, issue_token)),
     writes("/v1/tokens/{id}/revoke", &[Right::Manage], handled!(post, tokens, revoke_token)),
+    reads("/v1/whoami", Right::ALL, handled!(get, whoami, who_am_i)),
     lists("/v1/workspaces", &[Right::ManageLedger], handled!(get, workspaces, list_workspaces)),
     writes("/v1/workspaces", &[Right::ManageLedger], handled!(post, workspaces, create_workspace)),
     reads(api_wire::agent::PATH, &[Right::Connect], handled!(get, native, open_socket)),

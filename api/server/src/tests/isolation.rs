@@ -98,6 +98,7 @@ fn crossings(workspace: &str, of: &Things) -> Vec<Reach> {
     crossings.push(get("/v1/agents", format!("/v1/agents?{query}")));
     crossings.push(get("/v1/log", format!("/v1/log?{query}")));
     crossings.push(get("/v1/events", format!("/v1/events?follow=false&{query}")));
+    crossings.push(get("/v1/whoami", format!("/v1/whoami?{query}")));
     crossings.push(get("/v1/tokens", format!("/v1/tokens?{query}")));
     let body = json!({
         "request_id": request_id(), "secret": secret(TokenKind::Read), "kind": "read",

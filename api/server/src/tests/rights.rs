@@ -22,6 +22,7 @@ const READ: [bool; 5] = [false, false, true, true, true];
 const ACTIVATE: [bool; 5] = [false, true, false, true, true];
 const MANAGE: [bool; 5] = [false, false, false, true, true];
 const LEDGER: [bool; 5] = [false, false, false, false, true];
+const ANY: [bool; 5] = [true; 5];
 const CONNECT: [bool; 5] = [true, false, false, false, false];
 
 fn get(route: &'static str, path: impl Into<String>, may: [bool; 5]) -> Case {
@@ -69,6 +70,7 @@ async fn cases(harness: &Harness) -> Vec<Case> {
             plain(),
             MANAGE,
         ),
+        get("/v1/whoami", "/v1/whoami", ANY),
         get("/v1/workspaces", "/v1/workspaces", LEDGER),
         post("/v1/workspaces", "/v1/workspaces", workspace, LEDGER),
         get("/v1/agent/socket", "/v1/agent/socket", CONNECT),

@@ -34,6 +34,32 @@ async fn a_token_works_until_it_expires_and_is_listed_with_its_description() {
     assert_eq!(list["tokens"][1]["expired"], true);
 }
 
+#[tokio::test]
+async fn a_token_is_told_what_it_is_and_which_server_answers() {
+    let harness = Harness::new().await;
+    harness.create_workspace("team-1").await;
+    let secret = harness.token(TokenKind::Activate, "team-1", &["web-*"]).await;
+    let told = harness.get("/v1/whoami", &secret).await.ok();
+    assert_eq!(told["kind"], "activate");
+    assert_eq!((&told["reach"], &told["workspace"]), (&json!("workspace"), &json!("team-1")));
+    assert_eq!(told["agents"], json!(["web-*"]));
+    assert_eq!(told["rights"], json!(["activate", "follow"]));
+    assert_eq!((&told["expires_at"], &told["ready"]), (&json!(null), &json!(true)));
+    assert_eq!(told["node"], harness.server.node.to_string());
+    assert_eq!(told["now"], json!(harness.server.clock.now()));
+    assert!(!told.to_string().contains(&secret));
+    let admin = harness.get("/v1/whoami?workspace=team-1", &harness.admin).await.ok();
+    assert_eq!((&admin["reach"], &admin["workspace"]), (&json!("ledger"), &json!("team-1")));
+    let rights = "activate follow read manage manage_ledger";
+    assert_eq!(admin["rights"], json!(rights.split(' ').collect::<Vec<_>>()));
+    let here = harness.get("/v1/whoami", &harness.admin).await.ok();
+    assert_eq!(here["workspace"], "default");
+    // A workspace's admin is not told that it may do what needs the whole ledger.
+    let own = harness.token(TokenKind::Admin, "team-1", &[]).await;
+    let own = harness.get("/v1/whoami", &own).await.ok();
+    assert!(!own["rights"].to_string().contains("manage_ledger"), "{own}");
+}
+
 /// A token that reads, and the path that revokes it.
 async fn revocable(harness: &Harness) -> (String, String) {
     let secret = secret(TokenKind::Read);

@@ -2,9 +2,9 @@
 
 use super::exact;
 use ledger_core::event::Reach;
-use ledger_core::ids::{Position, RequestId, TokenId};
-use ledger_core::names::{AgentPattern, WorkspaceName};
-use ledger_core::rights::TokenKind;
+use ledger_core::ids::{NodeId, Position, RequestId, TokenId};
+use ledger_core::names::{AgentPattern, ProgramVersion, WorkspaceName};
+use ledger_core::rights::{Right, TokenKind};
 use ledger_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -133,6 +133,50 @@ pub struct RevokeTokenRequest {
     /// Made by the client.
     #[cfg_attr(feature = "schema", schema(value_type = crate::schema::RequestId))]
     pub request_id: RequestId,
+}
+
+/// What the token of a request is, and which server answers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct WhoAmI {
+    /// The token's id.
+    #[cfg_attr(feature = "schema", schema(value_type = crate::schema::TokenId))]
+    pub token: TokenId,
+    /// What it is for.
+    #[cfg_attr(feature = "schema", schema(value_type = crate::schema::TokenKind))]
+    pub kind: TokenKind,
+    /// What it may see.
+    #[cfg_attr(feature = "schema", schema(value_type = crate::schema::Reach))]
+    pub reach: Reach,
+    /// The workspace that a request with this token and this `?workspace=` is about.
+    #[cfg_attr(feature = "schema", schema(value_type = crate::schema::WorkspaceName))]
+    pub workspace: WorkspaceName,
+    /// The agent names that it is limited to; none means every name.
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<crate::schema::AgentPattern>))]
+    pub agents: Vec<AgentPattern>,
+    /// What it may do.
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<crate::schema::Right>))]
+    pub rights: Vec<Right>,
+    /// When it was issued.
+    #[cfg_attr(feature = "schema", schema(value_type = crate::schema::Timestamp))]
+    pub issued_at: Timestamp,
+    /// When it stops being accepted. None: when it is revoked.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<crate::schema::Timestamp>, required = true))]
+    pub expires_at: Option<Timestamp>,
+    /// The server's version.
+    #[cfg_attr(feature = "schema", schema(value_type = crate::schema::ProgramVersion))]
+    pub version: ProgramVersion,
+    /// The server's node.
+    #[cfg_attr(feature = "schema", schema(value_type = crate::schema::NodeId))]
+    pub node: NodeId,
+    /// The server's time.
+    #[cfg_attr(feature = "schema", schema(value_type = crate::schema::Timestamp))]
+    pub now: Timestamp,
+    /// Its answers show the log up to here.
+    #[cfg_attr(feature = "schema", schema(value_type = crate::schema::Position))]
+    pub position: Position,
+    /// Whether it can serve now; `GET /readyz` says why not.
+    pub ready: bool,
 }
 
 /// Which workspaces, by name.

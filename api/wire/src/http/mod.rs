@@ -21,6 +21,7 @@
 //! | `GET /v1/tokens` | manage | [`TokensQuery`] → [`TokenList`] |
 //! | `POST /v1/tokens` | manage | [`IssueTokenRequest`] → [`IssuedToken`] |
 //! | `POST /v1/tokens/{id}/revoke` | manage | [`RevokeTokenRequest`] → [`Recorded`] |
+//! | `GET /v1/whoami` | any | → [`WhoAmI`] |
 //! | `GET /v1/workspaces` | manage ledger | [`WorkspacesQuery`] → [`WorkspaceList`] |
 //! | `POST /v1/workspaces` | manage ledger | [`CreateWorkspaceRequest`] → [`Recorded`] |
 //! | `GET /healthz`, `GET /readyz` | none | → [`Health`] |
@@ -38,7 +39,7 @@ mod log;
 
 pub use access::{
     CreateWorkspaceRequest, IssueTokenRequest, IssuedToken, RevokeTokenRequest, Token, TokenList,
-    TokensQuery, Workspace, WorkspaceList, WorkspacesQuery,
+    TokensQuery, WhoAmI, Workspace, WorkspaceList, WorkspacesQuery,
 };
 pub use activations::{ActivateAnswer, ActivateRequest, RequestedDeployment};
 pub use agents::{Agent, AgentList, AgentsQuery, EndedDeployment, RekeyRequest, RetireRequest};

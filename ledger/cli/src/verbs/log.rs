@@ -76,7 +76,6 @@ impl Log {
         let shown = Shown { left, format: self.format };
         if self.follow {
             let query = EventsQuery {
-                workspace: self.connection.workspace().cloned(),
                 from: Some(self.from),
                 stream: self.stream,
                 agent: self.agent,
@@ -87,7 +86,6 @@ impl Log {
             follow(client.with_patience(FOLLOW_PATIENCE).events(query), shown).await?;
         } else {
             let query = LogQuery {
-                workspace: self.connection.workspace().cloned(),
                 from: Some(self.from),
                 stream: self.stream,
                 agent: self.agent,

@@ -7,6 +7,8 @@ pub(crate) mod cancel;
 pub(crate) mod deployment;
 pub(crate) mod deployments;
 pub(crate) mod log;
+pub(crate) mod login;
 pub(crate) mod serve;
+pub(crate) mod shell;
 pub(crate) mod token;
 pub(crate) mod workspace;

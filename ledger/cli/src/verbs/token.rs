@@ -94,7 +94,7 @@ impl TokenVerb {
     pub(crate) async fn run(self) -> Outcome {
         let client = self.connection.client()?;
         match self.verb {
-            Verb::Create(create) => create.run(&client, &self.connection).await,
+            Verb::Create(create) => create.run(&client).await,
             Verb::List(list) => list.run(&client).await,
             Verb::Revoke(Revoke { id }) => {
                 let body = RevokeTokenRequest { request_id: new_request_id() };
@@ -107,7 +107,7 @@ impl TokenVerb {
 }
 
 impl Create {
-    async fn run(self, client: &Client, connection: &Connection) -> Outcome {
+    async fn run(self, client: &Client) -> Outcome {
         if self.expires.is_some_and(|expires| expires.as_secs() == 0) {
             return Err(Failure::usage("--expires must be at least one second"));
         }
@@ -129,7 +129,7 @@ impl Create {
             Failure::failed(format!("the token is made, but could not be printed: {e}"))
                 .hint(format!("nobody knows its text; `ledger token revoke {id}` takes it back"))
         })?;
-        let reaches = match (reach, connection.workspace()) {
+        let reaches = match (reach, client.named_workspace()) {
             (Reach::Ledger, _) => "the whole ledger".to_owned(),
             (Reach::Workspace, Some(workspace)) => format!("the workspace {workspace}"),
             (Reach::Workspace, None) => "the workspace".to_owned(),

@@ -2,7 +2,9 @@
 
 mod activate;
 mod help;
+mod login;
 mod serve;
+mod shell;
 mod support;
 mod usage;
 mod verbs;

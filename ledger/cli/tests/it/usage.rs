@@ -108,9 +108,3 @@ fn a_server_that_is_not_there_is_a_failure_and_no_refusal() {
         &["no answer from http://127.0.0.1:9; trying again for a while"],
     );
 }
-
-#[test]
-fn the_version_is_the_one_of_the_package() {
-    let run = run(&mut ledger(&["--version"]));
-    assert_eq!((run.code, run.stdout), (0, format!("ledger {}\n", env!("CARGO_PKG_VERSION"))));
-}

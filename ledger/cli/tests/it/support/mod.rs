@@ -4,7 +4,7 @@ mod agent;
 
 pub(crate) use agent::{Agent, Script};
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
@@ -18,6 +18,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) fn ledger(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ledger"));
     command.args(args).env_clear().env("COLUMNS", "100").stdin(Stdio::null());
+    // Not the logins of whoever runs the tests.
+    command.env("XDG_CONFIG_HOME", "/nonexistent");
     command
 }
 
@@ -155,4 +157,19 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Starts a server of something else, which answers everything with a page, and
+/// returns its address. It ends with the test.
+pub(crate) fn foreign_server() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.read(&mut [0; 4096]);
+            let page = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 6\r\n\r\n<html>";
+            let _ = stream.write_all(page.as_bytes());
+        }
+    });
+    format!("http://{address}")
 }
