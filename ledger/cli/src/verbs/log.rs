@@ -2,7 +2,9 @@
 
 use crate::connection::Connection;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::hint;
 use crate::log_line;
+use crate::screen;
 use api_client::http::Client;
 use api_wire::http::{LogEvent, LogQuery, WAIT_SECONDS_MAX};
 use clap::Args;
@@ -10,7 +12,8 @@ use clap::builder::PossibleValuesParser;
 use ledger_core::event::Event;
 use ledger_core::names::AgentName;
 use ledger_core::{ActivationId, Position, StreamId};
-use std::io::{self, Write};
+use rustix::fs::FileType;
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 const EXAMPLES: &str = "\
@@ -89,9 +92,25 @@ impl Log {
             ..LogQuery::default()
         };
         let left = self.limit.unwrap_or(usize::MAX);
-        Pager { client, query, left, follow: self.follow, format: self.format }.run().await?;
+        let pager = Pager { client, query, left, follow: self.follow, format: self.format };
+        if may_watch(self.follow) {
+            screen::watched("reading the log", pager.run()).await?;
+        } else {
+            pager.run().await?;
+        }
         Ok(Exit::Done)
     }
+}
+
+/// Lines on a terminal tell enough of what is followed, and behind a pipe another
+/// program may have the terminal, as a pager does.
+fn may_watch(follow: bool) -> bool {
+    let stdout = io::stdout();
+    if stdout.is_terminal() {
+        return !follow;
+    }
+    let found = rustix::fs::fstat(&stdout);
+    found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode).is_file())
 }
 
 /// Reads page after page.
@@ -108,16 +127,32 @@ impl Pager {
         // The log as it is now; what is appended meanwhile is for --follow.
         let mut until = None;
         let mut stuck = 0;
+        let mut nothing = true;
         while self.left > 0 {
             self.query.limit = Some(self.left.min(PAGE_EVENTS));
-            let page = self.client.log(&self.query).await?;
+            let page = hint::explain(&self.client, self.client.log(&self.query).await, &[]).await?;
             let until = *until.get_or_insert(page.head);
             let wanted = |event: &&LogEvent| self.follow || event.position <= until;
             let events: Vec<&LogEvent> =
                 page.events.iter().filter(wanted).take(self.left).collect();
-            self.show(&events)?;
+            // Lines that go to a file tell nobody how far it is.
+            if io::stdout().is_terminal() {
+                screen::above(|| self.show(&events))?;
+            } else {
+                self.show(&events)?;
+            }
             self.left -= events.len();
+            nothing &= events.is_empty();
+            screen::doing(format!(
+                "at position {} of {}",
+                page.next.0.saturating_sub(1),
+                page.head
+            ));
             let caught_up = page.next > if self.follow { page.head } else { until };
+            if let Some(agent) = self.query.agent.clone().filter(|_| caught_up && nothing) {
+                nothing = false;
+                hint::tell_if_unknown(&self.client, &agent).await;
+            }
             if caught_up && !self.follow {
                 return Ok(());
             }
