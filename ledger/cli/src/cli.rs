@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::failure::Outcome;
+use crate::screen::watched;
 use crate::verbs::activate::Activate;
 use crate::verbs::agent::Agent;
 use crate::verbs::agents::Agents;
@@ -21,6 +22,9 @@ Begin with `ledger serve`, then `ledger agent` on a machine, then `ledger login`
 Environment: LEDGER_URL and LEDGER_TOKEN say where the server is and with which token, in place of a login; LEDGER_SERVER names a login, LEDGER_WORKSPACE the workspace that is meant. A token is never taken from the command line.
 
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 history is not what it was; 4 refused by the server; 5 a deployment failed and its machine is not known to be back on the old closure.";
+
+/// What a verb that asks one thing is doing.
+const WAITING: &str = "waiting for the server";
 
 /// Deploy Nix profiles to fleets, and remember
 #[derive(Parser, Debug)]
@@ -63,13 +67,13 @@ impl Cli {
             Verb::Login(login) => login.run().await,
             Verb::Logout(logout) => logout.run(),
             Verb::Activate(activate) => activate.run().await,
-            Verb::Cancel(cancel) => cancel.run().await,
-            Verb::Agents(agents) => agents.run().await,
-            Verb::Deployments(deployments) => deployments.run().await,
-            Verb::Deployment(deployment) => deployment.run().await,
+            Verb::Cancel(cancel) => watched(WAITING, cancel.run()).await,
+            Verb::Agents(agents) => watched(WAITING, agents.run()).await,
+            Verb::Deployments(deployments) => watched(WAITING, deployments.run()).await,
+            Verb::Deployment(deployment) => watched(WAITING, deployment.run()).await,
             Verb::Log(log) => log.run().await,
-            Verb::Token(token) => token.run().await,
-            Verb::Workspace(workspace) => workspace.run().await,
+            Verb::Token(token) => watched(WAITING, token.run()).await,
+            Verb::Workspace(workspace) => watched(WAITING, workspace.run()).await,
             Verb::Completions(completions) => completions.run(),
             Verb::Manual(manual) => manual.run(),
         }

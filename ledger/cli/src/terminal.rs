@@ -1,5 +1,8 @@
 //! What is printed, and how: data on stdout, everything else on stderr.
 
+use crate::screen::above;
+use anstyle::{AnsiColor, Style};
+use api_wire::http::DeploymentStatus;
 use comfy_table::{ContentArrangement, Table, presets};
 use ledger_core::Timestamp;
 use serde::Serialize;
@@ -15,29 +18,59 @@ pub(crate) enum Format {
 
 /// Says something to the user on stderr. That nobody listens there is no failure.
 pub(crate) fn note(message: impl AsRef<str>) {
-    let _ = writeln!(io::stderr(), "{}", message.as_ref());
+    let _ = above(|| writeln!(anstream::stderr(), "{}", message.as_ref()));
+}
+
+/// The colours of an end. Beside them there is always the word; NO_COLOR and its
+/// like are heeded by the streams.
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+/// The same for what needs care.
+pub(crate) const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
+/// The same for what went wrong.
+pub(crate) const BAD: Style = AnsiColor::Red.on_default();
+
+/// Returns the colour of a deployment's status, if it has one.
+pub(crate) const fn colour_of(status: DeploymentStatus) -> Option<Style> {
+    match status {
+        DeploymentStatus::Succeeded => Some(GOOD),
+        DeploymentStatus::Failed => Some(BAD),
+        DeploymentStatus::Pending
+        | DeploymentStatus::Running
+        | DeploymentStatus::Superseded
+        | DeploymentStatus::Cancelled => None,
+    }
+}
+
+/// Returns how wide the terminal on stderr is.
+pub(crate) fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
+    // Some terminals do not know their own size.
+    size.map(|size| size.ws_col).filter(|columns| *columns > 0).unwrap_or(80).into()
 }
 
 /// Prints a line of data.
 pub(crate) fn print(line: impl AsRef<str>) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{}", line.as_ref())
+    above(|| writeln!(io::stdout().lock(), "{}", line.as_ref()))
 }
 
 /// Prints a value as JSON, for programs on one line, for a terminal indented.
 pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    if io::stdout().is_terminal() {
-        serde_json::to_writer_pretty(&mut out, value)?;
-    } else {
-        serde_json::to_writer(&mut out, value)?;
-    }
-    out.write_all(b"\n")
+    above(|| {
+        let mut out = io::stdout().lock();
+        if io::stdout().is_terminal() {
+            serde_json::to_writer_pretty(&mut out, value)?;
+        } else {
+            serde_json::to_writer(&mut out, value)?;
+        }
+        out.write_all(b"\n")
+    })
 }
 
 /// Prints rows under a header. On a terminal, cells wrap to its width.
 pub(crate) fn print_table(header: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
     let stdout = io::stdout();
-    write!(stdout.lock(), "{}", render_table(header, rows, stdout.is_terminal()))
+    let table = render_table(header, rows, stdout.is_terminal());
+    above(|| write!(stdout.lock(), "{table}"))
 }
 
 /// Returns a table without lines: columns two spaces apart.

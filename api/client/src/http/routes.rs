@@ -25,6 +25,16 @@ pub enum DeploymentRef {
     Index(AgentName, u64),
 }
 
+impl DeploymentRef {
+    /// Returns the agent, if it is named by one.
+    pub fn agent(&self) -> &[AgentName] {
+        match self {
+            Self::Id(_) => &[],
+            Self::Index(agent, _) => std::slice::from_ref(agent),
+        }
+    }
+}
+
 /// Text that names no deployment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} names no deployment: it must be an id (a UUID) or AGENT#INDEX, like web-1#7")]

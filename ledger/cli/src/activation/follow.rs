@@ -8,6 +8,7 @@ use super::progress::{Mark, Progress};
 use super::view::View;
 use crate::daemon::StopSignals;
 use crate::failure::Failure;
+use crate::screen::REDRAW;
 use crate::terminal::note;
 use api_client::http::{Client, RequestError};
 use api_wire::http::{LogPage, LogQuery, OutputPage, OutputQuery, WAIT_SECONDS_MAX};
@@ -18,7 +19,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 /// How often it is told what is waited for.
 const REMINDER: Duration = Duration::from_secs(30);
@@ -123,6 +124,9 @@ impl Follow {
         let mut signals = StopSignals::new()?;
         let mut interrupted = pin!(signals.next());
         let mut otherwise = Verdict::TimedOut;
+        let mut redraw = interval(REDRAW);
+        redraw.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        view.begin_to_draw(progress, now());
         while !progress.is_done() {
             tokio::select! {
                 page = &mut log => {
@@ -131,6 +135,7 @@ impl Follow {
                     for event in &page.events {
                         view.show(&progress.event(event))?;
                     }
+                    view.draw(progress, now());
                     log = polls.log_after(&page);
                     if progress.holds() && !asked.1 {
                         // The long wait for output was begun in ignorance.
@@ -157,6 +162,7 @@ impl Follow {
                     }
                     view.waiting(progress, now());
                 }
+                _ = redraw.tick(), if view.draws() => view.draw(progress, now()),
                 () = tokio::time::sleep_until(self.deadline) => break,
                 _ = &mut interrupted => {
                     otherwise = Verdict::Interrupted;
@@ -164,6 +170,7 @@ impl Follow {
                 }
             }
         }
+        view.end_to_draw();
         view.show(&progress.flush())?;
         Ok(progress.verdict(otherwise))
     }

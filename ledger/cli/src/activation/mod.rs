@@ -3,6 +3,7 @@
 //! [`progress`] is the pure part: what the server said goes in, what is to be
 //! shown comes out. [`follow`] drives it over two long polls, [`view`] shows it.
 
+mod bars;
 mod change;
 pub(crate) mod follow;
 pub(crate) mod item;

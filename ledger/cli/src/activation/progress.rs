@@ -39,6 +39,7 @@ pub(crate) struct Deployment {
     pub(crate) last_seen: Option<Timestamp>,
     pub(crate) waits_for: Option<DeploymentId>,
     pub(crate) status: DeploymentStatus,
+    pub(crate) step: Step,
     pub(crate) started_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
     reason: Option<FailureReason>,
@@ -50,6 +51,17 @@ pub(crate) struct Deployment {
     /// How many bytes of its output were taken in.
     received: u64,
     held: Option<Held>,
+}
+
+/// What a running deployment is at, as far as its events tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The closure is fetched.
+    Fetching,
+    /// It is activated.
+    Activating,
+    /// The activation is through, one way or the other.
+    Ending,
 }
 
 /// An end that waits for its output.
@@ -178,6 +190,11 @@ impl Progress {
         self.deployments.iter().filter(|d| d.counts).count()
     }
 
+    /// Returns how many of them stand so. One whose end was not shown yet runs.
+    pub(crate) fn count(&self, status: DeploymentStatus) -> usize {
+        self.deployments.iter().filter(|d| d.counts && d.shown() == status).count()
+    }
+
     /// Returns whether everything that counts has ended and was shown.
     pub(crate) fn is_done(&self) -> bool {
         self.unfinished().next().is_none()
@@ -266,6 +283,7 @@ impl Deployment {
             last_seen: requested.last_seen,
             waits_for: requested.waits_for,
             status: DeploymentStatus::Pending,
+            step: Step::Fetching,
             started_at: None,
             ended_at: None,
             reason: None,
@@ -276,6 +294,11 @@ impl Deployment {
             received: 0,
             held: None,
         }
+    }
+
+    /// Returns how it stands as far as it was shown.
+    pub(crate) fn shown(&self) -> DeploymentStatus {
+        if self.held.is_some() { DeploymentStatus::Running } else { self.status }
     }
 
     /// Ended, and its end was shown.
@@ -291,10 +314,9 @@ impl Deployment {
                 self.outcome = Some(*outcome);
             }
             Detail::Superseded { superseded_by } => self.superseded_by = Some(*superseded_by),
-            Detail::None {}
-            | Detail::Fetched { .. }
-            | Detail::Activated { .. }
-            | Detail::NotActivated { .. } => {}
+            Detail::Fetched { .. } => self.step = Step::Activating,
+            Detail::Activated { .. } | Detail::NotActivated { .. } => self.step = Step::Ending,
+            Detail::None {} => {}
         }
         if change.status == DeploymentStatus::Running {
             self.started_at.get_or_insert(event.recorded_at);

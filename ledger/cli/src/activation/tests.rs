@@ -316,3 +316,35 @@ fn an_old_cursor_and_an_empty_answer_change_nothing() {
     assert!(progress.event(&LogEvent { position: Position::ZERO, ..started(1, 1) }).is_empty());
     assert_eq!(progress.verdict(Verdict::TimedOut), Verdict::Succeeded);
 }
+
+#[test]
+fn the_bottom_of_a_terminal_shows_all_and_some_of_those_that_run() {
+    let mut progress = Progress::new(answer("a1 a2 a3 a4 a5 a6 a7 -a8"), false);
+    for n in 1..=7 {
+        progress.event(&started(40 + n as u64, n));
+    }
+    let fetched = r#","closure_bytes":1,"closure_paths":1"#;
+    progress.event(&event(48, "ClosureFetched", 2, fetched));
+    progress.event(&succeeded(49, 1, 0));
+    progress.event(&failed(50, 3, 0, "unchanged"));
+    // The end of this one waits for its output, which is still to be shown.
+    progress.event(&succeeded(51, 4, 10));
+    let at = |position: i64| Timestamp::from_micros(1_772_366_400_000_000 + position * 1_000_000);
+    let lines = |columns| super::bars::lines(&progress, at(40), at(101), columns);
+    assert_eq!(
+        lines(100),
+        [
+            "[#####---------------] 2/8 ended, 1 failed, 5 running, 1 pending, 1 succeeded, 1 min 1 s",
+            "  a2#2 activating, 59 s",
+            "  a4#4 fetching, 57 s",
+            "  a5#5 fetching, 56 s",
+            "  a6#6 fetching, 55 s",
+            "  a7#7 fetching, 54 s",
+        ]
+    );
+    assert_eq!(lines(20)[0], "2/8 ended, 1 failed,");
+    for columns in [1, 20, 40, 80, 89, 90, 200] {
+        let widest = lines(columns).iter().map(|line| line.chars().count()).max();
+        assert!(widest.is_some_and(|widest| widest <= columns), "{columns}: {widest:?}");
+    }
+}

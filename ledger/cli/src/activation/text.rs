@@ -68,7 +68,7 @@ pub(super) fn status(status: &Status) -> Vec<String> {
     lines
 }
 
-fn named(agent: &ledger_core::AgentName, index: Option<u64>) -> String {
+pub(super) fn named(agent: &ledger_core::AgentName, index: Option<u64>) -> String {
     index.map_or_else(|| agent.to_string(), |index| format!("{agent}#{index}"))
 }
 

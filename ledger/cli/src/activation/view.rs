@@ -1,9 +1,11 @@
 //! Shows an activation: lines for people, or JSON lines for programs.
 
-use super::item::{Item, Summary};
+use super::bars;
+use super::item::{Item, Status, Summary};
 use super::progress::Progress;
 use super::text;
-use crate::terminal::{Format, clean, note};
+use crate::screen::{self, Bottom};
+use crate::terminal::{self, Format, clean, note};
 use ledger_core::Timestamp;
 use std::io::{self, IsTerminal, Write};
 
@@ -18,12 +20,39 @@ pub(crate) struct View {
     format: Format,
     width: usize,
     gone: bool,
+    /// What is drawn at the bottom of a terminal, and since when.
+    bottom: Option<(Bottom, Timestamp)>,
 }
 
 impl View {
     /// Makes a view for agents with names of at most so many characters.
     pub(crate) fn new(format: Format, longest_name: usize) -> Self {
-        Self { format, width: longest_name.min(NAME_WIDTH_MAX), gone: false }
+        Self { format, width: longest_name.min(NAME_WIDTH_MAX), gone: false, bottom: None }
+    }
+
+    /// Begins to draw how it all stands at the bottom, if there is a terminal for people.
+    pub(crate) fn begin_to_draw(&mut self, progress: &Progress, now: Timestamp) {
+        if self.format == Format::Text && screen::may_draw() {
+            self.bottom = Some((Bottom::begin(), now));
+            self.draw(progress, now);
+        }
+    }
+
+    /// Returns whether that is drawn.
+    pub(crate) fn draws(&self) -> bool {
+        self.bottom.is_some()
+    }
+
+    /// Draws it anew.
+    pub(crate) fn draw(&mut self, progress: &Progress, now: Timestamp) {
+        if let Some((bottom, begun)) = &mut self.bottom {
+            bottom.draw(&bars::lines(progress, *begun, now, terminal::columns()));
+        }
+    }
+
+    /// Wipes it away.
+    pub(crate) fn end_to_draw(&mut self) {
+        self.bottom = None;
     }
 
     /// Shows items, in their order.
@@ -50,7 +79,7 @@ impl View {
             }
             Item::Summary(summary) => return self.summary(summary),
             Item::Requested(requested) => text::requested(requested),
-            Item::Status(status) => text::status(status),
+            Item::Status(status) => painted(status),
         };
         lines.iter().for_each(note);
         Ok(())
@@ -72,10 +101,21 @@ impl View {
         if self.gone {
             return Ok(());
         }
-        match writeln!(io::stdout().lock(), "{line}") {
+        match screen::above(|| writeln!(io::stdout().lock(), "{line}")) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.gone = true,
             other => other?,
         }
         Ok(())
     }
+}
+
+/// Returns what happened, with the word for a good or a bad end in colour. The
+/// stream takes that out where it is not wanted.
+fn painted(status: &Status) -> Vec<String> {
+    let mut lines = text::status(status);
+    let word = status.status.as_str();
+    if let (Some(colour), Some(line)) = (terminal::colour_of(status.status), lines.first_mut()) {
+        *line = line.replacen(&format!(" {word}"), &format!(" {colour}{word}{colour:#}"), 1);
+    }
+    lines
 }

@@ -5,6 +5,7 @@ mod choice;
 pub(crate) use choice::{Choice, Source, unknown};
 
 use crate::failure::Failure;
+use crate::screen;
 use crate::servers::{self, Place, ServerName, Servers};
 use crate::terminal::note;
 use crate::verbs::serve;
@@ -82,6 +83,7 @@ impl Connection {
         let said = AtomicBool::new(false);
         Ok(client.on_retry(Arc::new(move |error, _| {
             if !said.swap(true, Ordering::Relaxed) {
+                screen::doing(format!("{error}; trying again"));
                 note(format!("{error}; trying again for a while"));
             }
         })))

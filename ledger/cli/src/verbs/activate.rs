@@ -7,6 +7,8 @@ use crate::activation::view::View;
 use crate::ci;
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome};
+use crate::hint;
+use crate::screen::watched;
 use crate::terminal::{Format, note};
 use api_client::http::new_activation_id;
 use api_wire::http::{ActivateAnswer, ActivateRequest};
@@ -69,7 +71,7 @@ pub(crate) struct Activate {
 impl Activate {
     pub(crate) async fn run(self) -> Outcome {
         let begun = Instant::now();
-        let spec = read_spec(&self.spec, &self.agent)?;
+        let (spec, names) = read_spec(&self.spec, &self.agent)?;
         let client = self.connection.client()?;
         let request = ActivateRequest {
             id: new_activation_id(),
@@ -79,7 +81,8 @@ impl Activate {
             ci: ci::detect(|name| std::env::var(name).ok()),
             description: self.description,
         };
-        let answer = client.activate(&request).await?;
+        let answer = watched("asking the server", client.activate(&request)).await;
+        let answer = hint::explain(&client, answer, &names).await?;
         let longest = answer.deployments.iter().map(|d| d.agent.as_str().len()).max();
         let mut view = View::new(self.format, longest.unwrap_or_default());
         let from = answer.position.unwrap_or_default();
@@ -128,7 +131,8 @@ fn later(answer: &ActivateAnswer, progress: &Progress) -> String {
 }
 
 /// Reads deploy.json and checks it here first, where the answer is quickest.
-fn read_spec(path: &Path, only: &[AgentName]) -> Result<String, Failure> {
+/// Returns its text, and the agents that are meant.
+fn read_spec(path: &Path, only: &[AgentName]) -> Result<(String, Vec<AgentName>), Failure> {
     let stdin = path == Path::new("-");
     let shown = if stdin { "stdin".to_owned() } else { path.display().to_string() };
     let most = limits::SPEC_BYTES_MAX as u64 + 1;
@@ -143,11 +147,11 @@ fn read_spec(path: &Path, only: &[AgentName]) -> Result<String, Failure> {
             .context(format!("{shown} cannot be read"))
             .exit_as(crate::failure::Exit::Usage)
     })?;
-    check_spec(&shown, &text, only)?;
-    Ok(text)
+    let names = check_spec(&shown, &text, only)?;
+    Ok((text, names))
 }
 
-fn check_spec(shown: &str, text: &str, only: &[AgentName]) -> Result<(), Failure> {
+fn check_spec(shown: &str, text: &str, only: &[AgentName]) -> Result<Vec<AgentName>, Failure> {
     let spec = Spec::parse(text).and_then(|spec| spec.only(only));
     let spec = spec.map_err(|e| {
         Failure::usage(format!("{shown}: {e}"))
@@ -158,7 +162,7 @@ fn check_spec(shown: &str, text: &str, only: &[AgentName]) -> Result<(), Failure
             "{shown} names no agent under `agents`, so there is nothing to do"
         )));
     }
-    Ok(())
+    Ok(spec.agents.into_keys().collect())
 }
 
 #[cfg(test)]

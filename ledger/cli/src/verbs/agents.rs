@@ -2,12 +2,14 @@
 
 use crate::connection::Connection;
 use crate::failure::{Exit, Outcome};
+use crate::hint;
 use crate::terminal::{Format, dash, note, or_dash, print_json, print_table, seconds_or_dash};
 use api_client::http::new_request_id;
 use api_wire::http::{Agent, RekeyRequest, RetireRequest};
 use clap::{Args, Subcommand};
 use ledger_core::key::PublicKey;
 use ledger_core::names::AgentName;
+use std::slice;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,7 +81,8 @@ impl Agents {
 
 impl List {
     async fn run(self, connection: &Connection) -> Outcome {
-        let list = connection.client()?.agents().await?;
+        let client = connection.client()?;
+        let list = hint::explain(&client, client.agents().await, &[]).await?;
         if self.format == Format::Json {
             print_json(&list)?;
             return Ok(Exit::Done);
@@ -124,8 +127,9 @@ impl Rekey {
             public_key: self.key,
             reason: self.reason,
         };
-        connection.client()?.rekey_agent(&self.name, &body).await?;
-        let name = &self.name;
+        let (client, name) = (connection.client()?, &self.name);
+        let answer = client.rekey_agent(name, &body).await;
+        hint::explain(&client, answer, slice::from_ref(name)).await?;
         note(match self.key {
             Some(key) => format!("{name} belongs to the key {key} from now on"),
             None => format!("{name} belongs to the next agent that connects under this name"),
@@ -137,8 +141,9 @@ impl Rekey {
 impl Retire {
     async fn run(self, connection: &Connection) -> Outcome {
         let body = RetireRequest { request_id: new_request_id(), reason: self.reason };
-        let recorded = connection.client()?.retire_agent(&self.name, &body).await?;
-        let name = &self.name;
+        let (client, name) = (connection.client()?, &self.name);
+        let answer = client.retire_agent(name, &body).await;
+        let recorded = hint::explain(&client, answer, slice::from_ref(name)).await?;
         note(match recorded.position {
             Some(_) => format!("{name} is retired; `ledger agents rekey {name}` brings it back"),
             None => format!("{name} was retired already"),

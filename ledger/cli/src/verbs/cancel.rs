@@ -2,6 +2,7 @@
 
 use crate::connection::Connection;
 use crate::failure::{Exit, Outcome};
+use crate::hint;
 use crate::terminal::note;
 use api_client::http::{DeploymentRef, new_request_id};
 use api_wire::http::CancelRequest;
@@ -32,7 +33,8 @@ impl Cancel {
     pub(crate) async fn run(self) -> Outcome {
         let body = CancelRequest { request_id: new_request_id(), reason: self.reason };
         let client = self.connection.client()?;
-        let recorded = client.cancel_deployment(&self.deployment, &body).await?;
+        let answer = client.cancel_deployment(&self.deployment, &body).await;
+        let recorded = hint::explain(&client, answer, self.deployment.agent()).await?;
         let which = &self.deployment;
         note(match recorded.position {
             Some(_) => format!("{which} is cancelled"),

@@ -3,6 +3,7 @@
 use crate::activation::text::{runs, why};
 use crate::connection::Connection;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::hint;
 use crate::terminal::{Format, bytes, clean, note, print, print_json, seconds, took};
 use api_client::http::{Client, DeploymentRef};
 use api_wire::http::{Deployment, OutputQuery};
@@ -42,7 +43,8 @@ struct WithOutput {
 impl ShowDeployment {
     pub(crate) async fn run(self) -> Outcome {
         let client = self.connection.client()?;
-        let deployment = client.deployment(&self.deployment).await?;
+        let answer = client.deployment(&self.deployment).await;
+        let deployment = hint::explain(&client, answer, self.deployment.agent()).await?;
         let output = read_output(&client, deployment.id).await?;
         let output_text = String::from_utf8_lossy(&output).into_owned();
         if self.format == Format::Json {

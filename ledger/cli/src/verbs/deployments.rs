@@ -2,6 +2,7 @@
 
 use crate::connection::Connection;
 use crate::failure::{Exit, Outcome};
+use crate::hint;
 use crate::terminal::{Format, dash, note, print_json, print_table, seconds, took};
 use api_wire::http::{Deployment, DeploymentList, DeploymentsQuery};
 use clap::Args;
@@ -38,7 +39,9 @@ impl Deployments {
         let limit = self.limit.get();
         while list.deployments.len() < limit {
             query.limit = Some(limit - list.deployments.len());
-            let page = client.deployments(&query).await?;
+            let page =
+                hint::explain(&client, client.deployments(&query).await, query.agent.as_slice())
+                    .await?;
             list.deployments.extend(page.deployments);
             list.next = page.next;
             if page.next.is_none() {

@@ -2,15 +2,18 @@
 
 use crate::connection::Connection;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::hint;
 use crate::log_line;
-use api_client::http::{Client, Events, Streamed};
+use crate::screen;
+use api_client::http::{Client, Streamed};
 use api_wire::http::{EventsQuery, LogEvent, LogQuery};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use ledger_core::event::Event;
 use ledger_core::names::AgentName;
 use ledger_core::{ActivationId, Position, StreamId};
-use std::io::{self, Write};
+use rustix::fs::FileType;
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 const EXAMPLES: &str = "\
@@ -72,75 +75,143 @@ enum LogFormat {
 impl Log {
     pub(crate) async fn run(self) -> Outcome {
         let client = self.connection.client()?;
-        let left = self.limit.unwrap_or(usize::MAX);
-        let shown = Shown { left, format: self.format };
-        if self.follow {
-            let query = EventsQuery {
-                from: Some(self.from),
-                stream: self.stream,
-                agent: self.agent,
-                type_name: self.type_name,
-                activation: self.activation,
-                ..EventsQuery::default()
-            };
-            follow(client.with_patience(FOLLOW_PATIENCE).events(query), shown).await?;
+        let follows = self.follow;
+        let reader = Reader {
+            client,
+            agent: self.agent.clone(),
+            left: self.limit.unwrap_or(usize::MAX),
+            nothing: true,
+            format: self.format,
+        };
+        let reading = async {
+            if follows {
+                reader.follow(self.events_query()).await
+            } else {
+                reader.read(self.log_query()).await
+            }
+        };
+        if may_watch(follows) {
+            screen::watched("reading the log", reading).await?;
         } else {
-            let query = LogQuery {
-                from: Some(self.from),
-                stream: self.stream,
-                agent: self.agent,
-                type_name: self.type_name,
-                activation: self.activation,
-                ..LogQuery::default()
-            };
-            read(&client, query, shown).await?;
+            reading.await?;
         }
         Ok(Exit::Done)
     }
-}
 
-/// Prints what is there, and then what comes.
-async fn follow(mut events: Events, mut shown: Shown) -> Result<(), Failure> {
-    while shown.left > 0 {
-        match events.next().await? {
-            Streamed::Event(event) => shown.show(&[&event])?,
-            Streamed::Cursor(_) => {}
-            Streamed::End => return Ok(()),
+    fn events_query(&self) -> EventsQuery {
+        EventsQuery {
+            from: Some(self.from),
+            stream: self.stream.clone(),
+            agent: self.agent.clone(),
+            type_name: self.type_name.clone(),
+            activation: self.activation,
+            ..EventsQuery::default()
         }
     }
-    Ok(())
-}
 
-/// Reads page after page, up to where the log ended at the first.
-async fn read(client: &Client, mut query: LogQuery, mut shown: Shown) -> Result<(), Failure> {
-    let mut until = None;
-    while shown.left > 0 {
-        query.limit = Some(shown.left.min(PAGE_EVENTS));
-        let page = client.log(&query).await?;
-        let until = *until.get_or_insert(page.head);
-        let wanted = |event: &&LogEvent| event.position <= until;
-        let events: Vec<&LogEvent> = page.events.iter().filter(wanted).take(shown.left).collect();
-        shown.show(&events)?;
-        if page.next > until {
-            return Ok(());
+    fn log_query(&self) -> LogQuery {
+        LogQuery {
+            from: Some(self.from),
+            stream: self.stream.clone(),
+            agent: self.agent.clone(),
+            type_name: self.type_name.clone(),
+            activation: self.activation,
+            ..LogQuery::default()
         }
-        if query.from >= Some(page.next) {
-            return Err(Failure::failed("the server does not move on in its log")
-                .hint("this is a defect of the server; its own log may say more"));
-        }
-        query.from = Some(page.next);
     }
-    Ok(())
 }
 
-/// What is printed, and how much of it may still come.
-struct Shown {
+/// Lines on a terminal tell enough of what is followed, and behind a pipe another
+/// program may have the terminal, as a pager does.
+fn may_watch(follow: bool) -> bool {
+    let stdout = io::stdout();
+    if stdout.is_terminal() {
+        return !follow;
+    }
+    let found = rustix::fs::fstat(&stdout);
+    found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode).is_file())
+}
+
+/// Reads the log and prints it.
+struct Reader {
+    client: Client,
+    /// The agent that is asked for, if one is.
+    agent: Option<AgentName>,
+    /// How many events may still come.
     left: usize,
+    /// Whether none came so far.
+    nothing: bool,
     format: LogFormat,
 }
 
-impl Shown {
+impl Reader {
+    /// Prints what is there, and then what comes.
+    async fn follow(mut self, query: EventsQuery) -> Result<(), Failure> {
+        let client = self.client.clone().with_patience(FOLLOW_PATIENCE);
+        let mut events = client.events(query);
+        while self.left > 0 {
+            match hint::explain(&self.client, events.next().await, &[]).await? {
+                Streamed::Event(event) => {
+                    self.show(&[&event])?;
+                    screen::doing(format!("at position {}", event.position));
+                }
+                Streamed::Cursor(cursor) => {
+                    screen::doing(format!("at position {cursor}"));
+                    self.caught_up().await;
+                }
+                Streamed::End => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads page after page, up to where the log ended at the first.
+    async fn read(mut self, mut query: LogQuery) -> Result<(), Failure> {
+        let mut until = None;
+        while self.left > 0 {
+            query.limit = Some(self.left.min(PAGE_EVENTS));
+            let page = hint::explain(&self.client, self.client.log(&query).await, &[]).await?;
+            let until = *until.get_or_insert(page.head);
+            let wanted = |event: &&LogEvent| event.position <= until;
+            let events: Vec<&LogEvent> =
+                page.events.iter().filter(wanted).take(self.left).collect();
+            self.show(&events)?;
+            screen::doing(format!("at position {} of {until}", page.next.0.saturating_sub(1)));
+            if page.next > until {
+                self.caught_up().await;
+                return Ok(());
+            }
+            if query.from >= Some(page.next) {
+                return Err(Failure::failed("the server does not move on in its log")
+                    .hint("this is a defect of the server; its own log may say more"));
+            }
+            query.from = Some(page.next);
+        }
+        Ok(())
+    }
+
+    /// There was nothing of an agent: perhaps its name is mistyped.
+    async fn caught_up(&mut self) {
+        if !std::mem::take(&mut self.nothing) {
+            return;
+        }
+        if let Some(agent) = &self.agent {
+            hint::tell_if_unknown(&self.client, agent).await;
+        }
+    }
+
     fn show(&mut self, events: &[&LogEvent]) -> io::Result<()> {
+        self.nothing &= events.is_empty();
+        self.left -= events.len();
+        // Lines that go to a file tell nobody how far it is.
+        if io::stdout().is_terminal() {
+            screen::above(|| self.print(events))
+        } else {
+            self.print(events)
+        }
+    }
+
+    fn print(&self, events: &[&LogEvent]) -> io::Result<()> {
         let mut out = io::BufWriter::new(io::stdout().lock());
         for event in events {
             match self.format {
@@ -148,7 +219,6 @@ impl Shown {
                 LogFormat::Jsonl => writeln!(out, "{}", log_line::json(event)?)?,
             }
         }
-        self.left -= events.len();
         out.flush()
     }
 }

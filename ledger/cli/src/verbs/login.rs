@@ -3,6 +3,7 @@
 use crate::connection::{self, USER_AGENT, read_token, unknown, variable};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::prompt;
+use crate::screen::watched;
 use crate::servers::{self, Login as Kept, Place, ServerName, Servers};
 use crate::terminal::{Format, dash, note, or_dash, print_json, print_table, seconds};
 use api_client::endpoint::{Endpoint, host, normal_address};
@@ -210,7 +211,7 @@ async fn check(
     let endpoint = Endpoint::new(url, secret).map_err(|e| Failure::usage(e.to_string()))?;
     let client =
         Client::new(endpoint, USER_AGENT)?.in_workspace(workspace).with_patience(Duration::ZERO);
-    client.whoami().await.map_err(|error| {
+    watched("asking the server", client.whoami()).await.map_err(|error| {
         let is_older = error.code() == Some(Code::NotFound);
         let hint = address_hint(&error);
         let failure = Failure::from(error).context("nothing was kept");

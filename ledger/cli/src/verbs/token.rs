@@ -2,6 +2,7 @@
 
 use crate::connection::Connection;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::hint;
 use crate::terminal::{Format, dash, note, or_dash, print, print_json, print_table, seconds};
 use api_client::http::{Client, new_request_id};
 use api_wire::http::{IssueTokenRequest, RevokeTokenRequest, Token};
@@ -98,7 +99,7 @@ impl TokenVerb {
             Verb::List(list) => list.run(&client).await,
             Verb::Revoke(Revoke { id }) => {
                 let body = RevokeTokenRequest { request_id: new_request_id() };
-                client.revoke_token(id, &body).await?;
+                hint::explain(&client, client.revoke_token(id, &body).await, &[]).await?;
                 note(format!("the token {id} is revoked"));
                 Ok(Exit::Done)
             }
@@ -122,7 +123,7 @@ impl Create {
             expires_in_seconds: self.expires.map(|expires| expires.as_secs()),
             description: self.description,
         };
-        let issued = client.issue_token(&body).await?;
+        let issued = hint::explain(client, client.issue_token(&body).await, &[]).await?;
         let printed = print(secret.reveal());
         printed.map_err(|e| {
             let id = issued.id;
@@ -154,7 +155,7 @@ fn new_secret(kind: TokenKind) -> Result<Secret, Failure> {
 
 impl List {
     async fn run(self, client: &Client) -> Outcome {
-        let list = client.tokens().await?;
+        let list = hint::explain(client, client.tokens().await, &[]).await?;
         if self.format == Format::Json {
             print_json(&list)?;
             return Ok(Exit::Done);

@@ -8,15 +8,15 @@ use std::process::{Child, Stdio};
 const PATH: &str = "/nix/store/0c5b8vw40dy178xlpddw65q9gf1h2186-web";
 
 /// A server, the tokens that CI and machines have, and a deploy.json.
-struct World {
-    server: Server,
-    activate: PathBuf,
-    agent: PathBuf,
-    spec: String,
+pub(crate) struct World {
+    pub(crate) server: Server,
+    pub(crate) activate: PathBuf,
+    pub(crate) agent: PathBuf,
+    pub(crate) spec: String,
 }
 
 impl World {
-    fn new(agents: &[&str]) -> Self {
+    pub(crate) fn new(agents: &[&str]) -> Self {
         let server = Server::start();
         let (activate, agent) = (server.token("activate"), server.token("agent"));
         let entries: Vec<String> =
@@ -26,12 +26,12 @@ impl World {
         Self { server, activate, agent, spec }
     }
 
-    async fn connect(&self, name: &str) -> Agent {
+    pub(crate) async fn connect(&self, name: &str) -> Agent {
         Agent::connect(&self.server.url, &self.agent, name).await
     }
 
     /// Starts `ledger activate` with the token that CI has.
-    fn activate(&self, more: &[&str]) -> Activation {
+    pub(crate) fn activate(&self, more: &[&str]) -> Activation {
         let mut command = self.server.with_token(&self.activate, &["activate", &self.spec]);
         command.args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
         Activation(command.spawn().expect("starts"))
@@ -42,11 +42,11 @@ impl World {
     }
 }
 
-struct Activation(Child);
+pub(crate) struct Activation(Child);
 
 impl Activation {
     /// Waits for the end.
-    async fn end(self) -> Run {
+    pub(crate) async fn end(self) -> Run {
         let ended = tokio::task::spawn_blocking(move || self.0.wait_with_output());
         let ended = tokio::time::timeout(DEADLINE, ended).await.expect("ends in time");
         ended.expect("joins").expect("read").into()

@@ -3,8 +3,10 @@
 mod activate;
 mod help;
 mod login;
+mod meant;
 mod serve;
 mod shell;
 mod support;
+mod terminal;
 mod usage;
 mod verbs;
