@@ -5,6 +5,7 @@ use crate::verbs::activate::Activate;
 use crate::verbs::agent::Agent;
 use crate::verbs::agents::Agents;
 use crate::verbs::cancel::Cancel;
+use crate::verbs::demo::Demo;
 use crate::verbs::deployment::ShowDeployment;
 use crate::verbs::deployments::Deployments;
 use crate::verbs::log::Log;
@@ -45,6 +46,7 @@ enum Verb {
     Log(Log),
     Token(TokenVerb),
     Workspace(Workspace),
+    Demo(Demo),
 }
 
 impl Cli {
@@ -61,6 +63,7 @@ impl Cli {
             Verb::Log(log) => log.run().await,
             Verb::Token(token) => token.run().await,
             Verb::Workspace(workspace) => workspace.run().await,
+            Verb::Demo(demo) => demo.run().await,
         }
     }
 }
