@@ -87,7 +87,8 @@ impl Drop for ProfileLock {
     }
 }
 
-fn folder() -> Option<PathBuf> {
+/// Returns where the locks lie of all agents of this user.
+pub fn folder() -> Option<PathBuf> {
     let parent = if profile::is_root() { PathBuf::from(RUN) } else { profile::state_home()? };
     Some(parent.join("ledger-agent").join(".profiles"))
 }

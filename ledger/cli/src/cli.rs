@@ -6,6 +6,7 @@ use crate::verbs::activate::Activate;
 use crate::verbs::agent::Agent;
 use crate::verbs::agents::Agents;
 use crate::verbs::cancel::Cancel;
+use crate::verbs::demo::Demo;
 use crate::verbs::deployment::ShowDeployment;
 use crate::verbs::deployments::Deployments;
 use crate::verbs::log::Log;
@@ -53,6 +54,7 @@ enum Verb {
     Log(Log),
     Token(TokenVerb),
     Workspace(Workspace),
+    Demo(Demo),
     Completions(Completions),
     #[command(name = "man")]
     Manual(Manual),
@@ -74,6 +76,7 @@ impl Cli {
             Verb::Log(log) => log.run().await,
             Verb::Token(token) => watched(WAITING, token.run()).await,
             Verb::Workspace(workspace) => watched(WAITING, workspace.run()).await,
+            Verb::Demo(demo) => demo.run().await,
             Verb::Completions(completions) => completions.run(),
             Verb::Manual(manual) => manual.run(),
         }

@@ -4,6 +4,7 @@ pub(crate) mod activate;
 pub(crate) mod agent;
 pub(crate) mod agents;
 pub(crate) mod cancel;
+pub(crate) mod demo;
 pub(crate) mod deployment;
 pub(crate) mod deployments;
 pub(crate) mod log;
