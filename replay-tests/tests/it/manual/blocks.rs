@@ -25,9 +25,9 @@ pub(super) struct Command {
 }
 
 impl Command {
-    /// Whether the page goes on while the command does.
+    /// Whether the page goes on while the command does, once what it shows is there.
     pub(super) fn goes_on(&self) -> bool {
-        self.printed.last().is_some_and(|line| line == "…")
+        self.printed.len() > 1 && self.printed.last().is_some_and(|line| line == "…")
     }
 }
 
