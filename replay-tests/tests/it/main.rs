@@ -1,5 +1,6 @@
 //! The tests of the whole: real processes, real Nix, and rules over all crates.
 
+mod api;
 mod boundaries;
 mod demo;
 mod deploy;

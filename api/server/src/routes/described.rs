@@ -32,6 +32,9 @@ pub(super) fn activate() -> Description {
     .body::<ActivateRequest>()
     .answers::<ActivateAnswer>("What was asked of each agent.")
     .leads_to("show", link("show_activation", "id", "$response.body#/id"))
+    .leads_to("log", link("read_log", "activation", "$response.body#/id"))
+    .leads_to("output", link("read_output", "activation", "$response.body#/id"))
+    .leads_to("deployment", link("show_deployment", "which", "$response.body#/deployments/0/id"))
     .refuses(&[Code::WorkspaceNotFound, Code::AgentNotFound, Code::AgentRetired])
     .refuses(&[Code::InvalidSpec])
 }
@@ -93,6 +96,8 @@ pub(super) fn list_agents() -> Description {
     Description::new("List agents", "By name, with what each of them runs.")
         .query::<AgentsQuery>()
         .answers::<AgentList>("Agents, by name.")
+        .leads_to("rekey", link("rekey_agent", "name", "$response.body#/agents/0/name"))
+        .leads_to("retire", link("retire_agent", "name", "$response.body#/agents/0/name"))
         .refuses(&[Code::WorkspaceNotFound])
 }
 
@@ -125,6 +130,8 @@ pub(super) fn list_deployments() -> Description {
     Description::new("List deployments", "The newest first.")
         .query::<DeploymentsQuery>()
         .answers::<DeploymentList>("Deployments, the newest first.")
+        .leads_to("show", link("show_deployment", "which", "$response.body#/deployments/0/id"))
+        .leads_to("cancel", link("cancel_deployment", "which", "$response.body#/deployments/0/id"))
         .refuses(&[Code::WorkspaceNotFound, Code::AgentNotFound, Code::NotFound])
         .refuses(&[Code::Unavailable])
 }

@@ -86,7 +86,7 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<Position>, Refusal> {
         return Ok(None);
     };
     let position = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
-    let position = position.filter(|position| *position <= ledger_core::limits::EVENT_INTEGER_MAX);
+    let position = position.filter(|position| *position < ledger_core::limits::EVENT_INTEGER_MAX);
     position.map(|position| Some(Position(position))).ok_or_else(|| {
         let detail = "the header Last-Event-ID must be a position of the log, a number";
         Refusal::new(Code::BadRequest, detail)

@@ -35,6 +35,7 @@ mod activations;
 mod agents;
 mod deployments;
 mod events;
+mod exact;
 mod log;
 
 pub use access::{
@@ -52,27 +53,13 @@ pub use events::{
 };
 pub use log::{LogEvent, LogPage, LogQuery, OutputChunk, OutputPage, OutputQuery};
 
+use exact::exact;
 use ledger_core::ids::Position;
-use ledger_core::limits::EVENT_INTEGER_MAX;
 use ledger_core::names::WorkspaceName;
 use serde::{Deserialize, Serialize};
 
 /// The longest that a reading request may be asked to wait for news, in seconds.
 pub const WAIT_SECONDS_MAX: u64 = 25;
-
-/// Reads a number of a query or body, if it is one that every JSON reader takes
-/// exactly.
-fn exact<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: TryFrom<u64>,
-{
-    let Some(number) = Option::<u64>::deserialize(deserializer)? else { return Ok(None) };
-    let exact = T::try_from(number).ok().filter(|_| number < EVENT_INTEGER_MAX);
-    exact.map(Some).ok_or_else(|| {
-        serde::de::Error::custom(format!("{number} is too large; a number is below 2^53"))
-    })
-}
 
 /// `?workspace=`, on every route but those of the whole ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -106,8 +106,8 @@ fn an_import_between_our_crates_that_the_table_does_not_name_is_found() {
 }
 
 #[test]
-fn the_wire_types_import_serde_and_the_core_alone() {
-    check(&[("api-wire", "serde")], &[]);
+fn the_wire_types_import_serde_their_schemas_and_the_core_alone() {
+    check(&[("api-wire", "serde"), ("api-wire", "utoipa")], &[]);
     check(&[("api-wire", "uuid")], &["api-wire → uuid"]);
 }
 

@@ -37,7 +37,12 @@ pub(crate) const TABLE: &[Rule] = &[
         never: &["axum", "reqwest", "sqlx"],
         ..NOTHING
     },
-    Rule { name: "api-wire", may_import: &["ledger-core"], only: Some(&["serde"]), ..NOTHING },
+    Rule {
+        name: "api-wire",
+        may_import: &["ledger-core"],
+        only: Some(&["serde", "utoipa"]),
+        ..NOTHING
+    },
     Rule {
         name: "api-client",
         may_import: &["api-wire", "ledger-core"],

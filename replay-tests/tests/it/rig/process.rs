@@ -152,8 +152,13 @@ impl Output {
 
     /// Returns standard output if the process ended well, and panics if not.
     pub(crate) fn expect_success(self) -> String {
+        self.output_of_success().stdout
+    }
+
+    /// Returns all output if the process ended well, and panics if not.
+    pub(crate) fn output_of_success(self) -> Self {
         assert!(self.status.success(), "it failed ({}):\n{}", self.status, self.stderr);
-        self.stdout
+        self
     }
 }
 
