@@ -238,7 +238,7 @@ impl Route {
     /// What one asks about: the first word of the path.
     fn tag(&self) -> &'static str {
         match self.path.strip_prefix("/v1/") {
-            None => "health",
+            None => "monitoring",
             Some(rest) if rest.starts_with("docs") || rest.starts_with("openapi") => "description",
             Some(rest) => rest.split('/').next().unwrap_or(rest),
         }

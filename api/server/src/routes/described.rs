@@ -70,7 +70,7 @@ pub(super) fn stream_events() -> Description {
     .header(
         "Last-Event-ID",
         refer::<schema::Position>(),
-        "The last position seen, instead of `from`; browsers send it when they connect again.",
+        "The last position seen, instead of `from`; libraries send it when they connect again.",
     )
     .answers_other(200, Some(EVENT_STREAM), "The stream.")
     .also_lines(JSON_LINES, line)

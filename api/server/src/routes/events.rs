@@ -80,7 +80,7 @@ fn accepted(headers: &HeaderMap) -> EventsFormat {
     if wanted.any(is_lines) { EventsFormat::Jsonl } else { EventsFormat::Sse }
 }
 
-/// Browsers send an empty one before they have seen anything.
+/// Some libraries send an empty one before they have seen anything.
 fn last_event_id(headers: &HeaderMap) -> Result<Option<Position>, Refusal> {
     let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else {
         return Ok(None);
@@ -165,7 +165,7 @@ impl Follower {
     fn say(&mut self, events: &[LogEvent], passed: Position) -> Result<Vec<u8>, Refusal> {
         let mut bytes = Vec::new();
         if self.told == Position::ZERO && self.format == EventsFormat::Sse {
-            // After how many milliseconds a browser connects again.
+            // After how many milliseconds a client is to connect again.
             bytes.extend_from_slice(b"retry: 2000\n\n");
         }
         for event in events {
