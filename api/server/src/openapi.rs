@@ -1,6 +1,6 @@
 //! The API's description in OpenAPI 3.1, made from the table of routes.
 //!
-//! A route says in [`crate::routes::described`] what it takes and answers. What
+//! A route says in `routes::described` what it takes and answers. What
 //! the table knows of it is added here: method, path, right, and the problems
 //! that guard, extractors and deadline answer with.
 

@@ -73,6 +73,7 @@ fn reaches(of: &Things) -> Vec<Reach> {
         post("/v1/agents/{name}/rekey", format!("/v1/agents/{agent}/rekey"), plain()),
         post("/v1/agents/{name}/retire", format!("/v1/agents/{agent}/retire"), plain()),
         get("/v1/deployments", format!("/v1/deployments?agent={agent}")),
+        get("/v1/deployments", format!("/v1/deployments?activation={id}")),
         get("/v1/deployments/{which}", format!("/v1/deployments/{deployment}")),
         get("/v1/deployments/{which}", format!("/v1/deployments/{agent}%231")),
         post(

@@ -3,9 +3,11 @@
 use super::harness::Harness;
 use crate::auth::guard::Need;
 use crate::caching::FOREVER;
+use crate::limits;
 use crate::problem::{Refusal, is_to_be_retried};
 use crate::routes::TABLE;
 use crate::routes::docs::DOCUMENT;
+use api_wire::http::WAIT_SECONDS_MAX;
 use api_wire::problem::Code;
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -61,6 +63,28 @@ fn openapi_holds_every_route_with_its_right_and_its_problems() {
     let paths = document["paths"].as_object().expect("paths").values();
     let operations: usize = paths.map(|path| path.as_object().map_or(0, |p| p.len())).sum();
     assert_eq!(operations, TABLE.len());
+}
+
+#[test]
+fn openapi_names_the_bounds_that_the_server_keeps() {
+    let document = document();
+    let bounds = [
+        ("/v1/agents", "limit", limits::LIST_MAX),
+        ("/v1/tokens", "limit", limits::LIST_MAX),
+        ("/v1/workspaces", "limit", limits::LIST_MAX),
+        ("/v1/deployments", "limit", limits::DEPLOYMENTS_DEFAULT),
+        ("/v1/deployments", "limit", limits::DEPLOYMENTS_MAX),
+        ("/v1/log", "limit", limits::LOG_EVENTS_MAX),
+        ("/v1/log", "wait", WAIT_SECONDS_MAX as usize),
+        ("/v1/output", "wait", WAIT_SECONDS_MAX as usize),
+    ];
+    for (path, name, bound) in bounds {
+        let parameters = document["paths"][path]["get"]["parameters"].as_array().expect("a list");
+        let parameter = parameters.iter().find(|parameter| parameter["name"] == name);
+        let text = parameter.expect("it is there")["description"].as_str().expect("text");
+        let said = text.split(|c: char| !c.is_ascii_digit()).any(|word| word == bound.to_string());
+        assert!(said, "{path} {name}: {text}");
+    }
 }
 
 /// Collects what is referred to.

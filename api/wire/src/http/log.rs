@@ -20,7 +20,7 @@ pub struct LogQuery {
     #[serde(default, deserialize_with = "exact")]
     #[cfg_attr(feature = "schema", param(value_type = crate::schema::Position, required = false))]
     pub from: Option<Position>,
-    /// At most so many events; the server may give fewer.
+    /// At most so many events; the server gives no more than 1000, and may give fewer.
     #[serde(default, deserialize_with = "exact")]
     #[cfg_attr(feature = "schema", param(value_type = crate::schema::Integer, required = false))]
     pub limit: Option<usize>,
@@ -37,7 +37,7 @@ pub struct LogQuery {
     /// Only what belongs to this activation.
     #[cfg_attr(feature = "schema", param(value_type = crate::schema::ActivationId, required = false))]
     pub activation: Option<ActivationId>,
-    /// With no event to give, wait so many seconds for one.
+    /// With no event to give, wait so many seconds for one, 25 at the most.
     #[serde(default, deserialize_with = "exact")]
     #[cfg_attr(feature = "schema", param(value_type = crate::schema::Integer, required = false))]
     pub wait: Option<u64>,
@@ -118,7 +118,7 @@ pub struct OutputQuery {
     #[serde(default, deserialize_with = "exact")]
     #[cfg_attr(feature = "schema", param(value_type = crate::schema::Integer, required = false))]
     pub after: Option<u64>,
-    /// With nothing to give, wait so many seconds for something.
+    /// With nothing to give, wait so many seconds for something, 25 at the most.
     #[serde(default, deserialize_with = "exact")]
     #[cfg_attr(feature = "schema", param(value_type = crate::schema::Integer, required = false))]
     pub wait: Option<u64>,

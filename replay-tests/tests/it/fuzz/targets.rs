@@ -174,8 +174,13 @@ pub(crate) const BODIES: &[(&str, Target, &[&str])] = &[
         "AgentList",
         json::<http::AgentList>,
         &[
-            r#"{"position":1,"agents":[{"name":"a","session":"UUID","since":"TIME","retired":false,"public_key":"KEY","system":"x86_64-linux","version":"0.1.0","current":"PATH","pending":null,"running":"UUID","last":{"id":"UUID","index":1,"status":"failed","at":"TIME"}}]}"#,
+            r#"{"position":1,"next":"a","agents":[{"name":"a","session":"UUID","since":"TIME","retired":false,"public_key":"KEY","system":"x86_64-linux","version":"0.1.0","current":"PATH","pending":null,"running":"UUID","last":{"id":"UUID","index":1,"status":"failed","at":"TIME"}}]}"#,
         ],
+    ),
+    (
+        "AgentsQuery",
+        json::<http::AgentsQuery>,
+        &[r#"{"workspace":"w","name":"web-*","connected":true,"after":"web-1","limit":7}"#],
     ),
     (
         "RekeyRequest",
@@ -186,7 +191,10 @@ pub(crate) const BODIES: &[(&str, Target, &[&str])] = &[
     (
         "DeploymentsQuery",
         json::<http::DeploymentsQuery>,
-        &[r#"{"workspace":"w","agent":"a","before":7,"limit":50}"#],
+        &[
+            r#"{"workspace":"w","agent":"a","before":7,"limit":50}"#,
+            r#"{"activation":"UUID","status":"running","limit":9007199254740991}"#,
+        ],
     ),
     (
         "DeploymentList",
@@ -196,6 +204,7 @@ pub(crate) const BODIES: &[(&str, Target, &[&str])] = &[
         ],
     ),
     ("CancelRequest", json::<http::CancelRequest>, &[r#"{"request_id":"UUID","reason":null}"#]),
+    ("TokensQuery", json::<http::TokensQuery>, &[r#"{"workspace":"w","after":7,"limit":7.0}"#]),
     (
         "TokenList",
         json::<http::TokenList>,
@@ -212,6 +221,7 @@ pub(crate) const BODIES: &[(&str, Target, &[&str])] = &[
     ),
     ("IssuedToken", json::<http::IssuedToken>, &[r#"{"id":"UUID","expires_at":"TIME"}"#]),
     ("RevokeTokenRequest", json::<http::RevokeTokenRequest>, &[r#"{"request_id":"UUID"}"#]),
+    ("WorkspacesQuery", json::<http::WorkspacesQuery>, &[r#"{"after":"w","limit":7}"#]),
     (
         "WorkspaceList",
         json::<http::WorkspaceList>,
