@@ -8,6 +8,7 @@ use crate::verbs::agents::Agents;
 use crate::verbs::cancel::Cancel;
 use crate::verbs::deployment::ShowDeployment;
 use crate::verbs::deployments::Deployments;
+use crate::verbs::doctor::Doctor;
 use crate::verbs::log::Log;
 use crate::verbs::login::{Login, Logout};
 use crate::verbs::serve::Serve;
@@ -53,6 +54,7 @@ enum Verb {
     Log(Log),
     Token(TokenVerb),
     Workspace(Workspace),
+    Doctor(Box<Doctor>),
     Completions(Completions),
     #[command(name = "man")]
     Manual(Manual),
@@ -74,6 +76,7 @@ impl Cli {
             Verb::Log(log) => log.run().await,
             Verb::Token(token) => watched(WAITING, token.run()).await,
             Verb::Workspace(workspace) => watched(WAITING, workspace.run()).await,
+            Verb::Doctor(doctor) => doctor.run().await,
             Verb::Completions(completions) => completions.run(),
             Verb::Manual(manual) => manual.run(),
         }

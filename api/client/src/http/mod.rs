@@ -11,7 +11,7 @@ mod retry;
 mod routes;
 
 pub use error::RequestError;
-pub use probe::{Probe, ProbeError, probe};
+pub use probe::{Probe, ProbeError, TextError, probe, text_at};
 pub use retry::{Retry, random};
 pub use routes::{DeploymentRef, InvalidDeploymentRef};
 

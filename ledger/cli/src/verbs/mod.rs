@@ -6,6 +6,7 @@ pub(crate) mod agents;
 pub(crate) mod cancel;
 pub(crate) mod deployment;
 pub(crate) mod deployments;
+pub(crate) mod doctor;
 pub(crate) mod log;
 pub(crate) mod login;
 pub(crate) mod serve;

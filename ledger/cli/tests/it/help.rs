@@ -16,6 +16,10 @@ fn write_help(verb: &mut Vec<String>, tree: &mut String) {
     let help = run(&mut ledger(&args));
     assert_eq!((help.code, &*help.stderr), (0, ""), "{args:?}");
     check_first_line(&args, &help.stdout);
+    // The program itself begins with what to do first.
+    let shows =
+        verb.is_empty() || verb == &["agent"] || help.stdout.contains("\nExamples:\n  ledger ");
+    assert!(shows, "{args:?} has no examples");
     let lines: Vec<&str> = help.stdout.lines().map(str::trim_end).collect();
     let _ = writeln!(tree, "==> ledger {}\n\n{}\n", verb.join(" "), lines.join("\n"));
     for name in verbs_in(&help.stdout) {
