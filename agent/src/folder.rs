@@ -7,6 +7,7 @@ use crate::supervisor::{sync_folder, write_synced};
 use data_encoding::BASE64;
 use ed25519_dalek::SigningKey;
 use ledger_core::ids::DeploymentId;
+use ledger_core::key::PublicKey;
 use ledger_core::names::AgentName;
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -83,6 +84,14 @@ pub fn default_path(agent: &AgentName) -> Result<PathBuf, FolderError> {
         profile::state_home().ok_or(FolderError::Nowhere)?
     };
     Ok(parent.join("ledger-agent").join(agent.as_str()))
+}
+
+/// Returns the public key of an agent whose state lies in the folder, without
+/// taking the folder. None, where there is no key that could be read.
+pub fn public_key(path: &Path) -> Option<PublicKey> {
+    let text = crate::output::read_small(&path.join("key")).ok()?;
+    let bytes = <[u8; 32]>::try_from(BASE64.decode(text.trim().as_bytes()).ok()?).ok()?;
+    Some(PublicKey::from_bytes(SigningKey::from_bytes(&bytes).verifying_key().to_bytes()))
 }
 
 impl Folder {

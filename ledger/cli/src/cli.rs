@@ -9,6 +9,7 @@ use crate::verbs::cancel::Cancel;
 use crate::verbs::demo::Demo;
 use crate::verbs::deployment::ShowDeployment;
 use crate::verbs::deployments::Deployments;
+use crate::verbs::doctor::Doctor;
 use crate::verbs::log::Log;
 use crate::verbs::login::{Login, Logout};
 use crate::verbs::serve::Serve;
@@ -54,6 +55,7 @@ enum Verb {
     Log(Log),
     Token(TokenVerb),
     Workspace(Workspace),
+    Doctor(Box<Doctor>),
     Demo(Demo),
     Completions(Completions),
     #[command(name = "man")]
@@ -76,6 +78,7 @@ impl Cli {
             Verb::Log(log) => log.run().await,
             Verb::Token(token) => watched(WAITING, token.run()).await,
             Verb::Workspace(workspace) => watched(WAITING, workspace.run()).await,
+            Verb::Doctor(doctor) => doctor.run().await,
             Verb::Demo(demo) => demo.run().await,
             Verb::Completions(completions) => completions.run(),
             Verb::Manual(manual) => manual.run(),

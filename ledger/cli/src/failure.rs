@@ -83,6 +83,24 @@ impl Failure {
             .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
     }
 
+    /// Returns the error and its causes on one line.
+    pub(crate) fn sentence(&self) -> String {
+        let mut sentence = String::new();
+        for cause in self.error.chain().map(ToString::to_string) {
+            if sentence.is_empty() {
+                sentence = cause;
+            } else if !sentence.contains(&cause) {
+                let _ = write!(sentence, ": {cause}");
+            }
+        }
+        sentence
+    }
+
+    /// Returns what to do next, if that is known.
+    pub(crate) fn advice(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// Returns the lines for stderr: the error, its causes, and what to do.
     pub(crate) fn report(&self) -> String {
         let mut causes = self.error.chain().map(ToString::to_string);

@@ -5,6 +5,7 @@ mod ci;
 mod cli;
 mod connection;
 mod daemon;
+mod doctor;
 mod failure;
 mod hint;
 mod log_line;

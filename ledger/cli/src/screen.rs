@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn who_waits_is_told_what_for_and_since_when() {
         let line = |millis| waiting_line("reading the log", Duration::from_millis(millis));
-        assert_eq!(line(2000), "/ 2 s, reading the log");
+        assert_eq!(line(2000), "- 2 s, reading the log");
         assert_ne!(line(2000), line(2200), "it moves");
         assert!(ProgressStyle::with_template("{wide_msg}").is_ok());
     }

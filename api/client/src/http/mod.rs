@@ -13,7 +13,7 @@ mod routes;
 
 pub use error::RequestError;
 pub use events::{Events, Streamed};
-pub use probe::{Probe, ProbeError, probe};
+pub use probe::{Probe, ProbeError, TextError, probe, text_at};
 pub use retry::{Retry, random};
 pub use routes::{DeploymentRef, InvalidDeploymentRef};
 

@@ -73,3 +73,32 @@ fn end_of(der: &[u8]) -> Option<Timestamp> {
     let seconds = certificate.validity().not_after.timestamp();
     Some(Timestamp::from_micros(seconds.checked_mul(1_000_000)?))
 }
+
+/// Bytes of a text that is asked for: what describes a cache or a path of it has a few hundred.
+const TEXT_BYTES_MAX: usize = 64 * 1024;
+
+/// Gets a small text from a server that is none of ours, as a binary cache is, and
+/// without a token. Returns the HTTP status with it.
+pub async fn text_at(
+    url: &str,
+    user_agent: &str,
+    within: Duration,
+) -> Result<(u16, String), TextError> {
+    let builder = reqwest::Client::builder().user_agent(user_agent).timeout(within);
+    let failed = |error: reqwest::Error| TextError(error.without_url());
+    let client = builder.build().map_err(failed)?;
+    let mut response = client.get(url).send().await.map_err(failed)?;
+    let mut text = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        text.extend_from_slice(&chunk);
+        if text.len() > TEXT_BYTES_MAX {
+            break;
+        }
+    }
+    Ok((response.status().as_u16(), String::from_utf8_lossy(&text).into_owned()))
+}
+
+/// Why there is no text. The address is left out: it may hold a password.
+#[derive(Debug, thiserror::Error)]
+#[error("it does not answer")]
+pub struct TextError(#[source] reqwest::Error);

@@ -18,6 +18,22 @@ Examples:
   ledger agents rekey web-1 --reason 'new machine'
   ledger agents retire web-9";
 
+const LIST_EXAMPLES: &str = "\
+Examples:
+  ledger agents list
+  ledger agents list --format json | jq -r '.agents[] | select(.retired | not) | .name'";
+
+const REKEY_EXAMPLES: &str = "\
+Examples:
+  ledger agents rekey web-1 --reason 'new machine'
+  ledger agents rekey web-1 --key 'JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs='";
+
+const RETIRE_EXAMPLES: &str = "\
+Examples:
+  ledger agents retire web-9 --reason 'scrapped'
+
+`ledger agents rekey NAME` brings it back.";
+
 /// List the agents, or take one out of service or give its name another key
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -39,6 +55,7 @@ enum Verb {
 
 /// List the agents: whether they are connected, and what they run
 #[derive(Args, Debug)]
+#[command(after_help = LIST_EXAMPLES)]
 struct List {
     /// For people, or as JSON for programs
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
@@ -47,6 +64,7 @@ struct List {
 
 /// Let a name take another key, as after a new machine; a retired agent is back in service
 #[derive(Args, Debug)]
+#[command(after_help = REKEY_EXAMPLES)]
 struct Rekey {
     /// The agent's name
     name: AgentName,
@@ -60,6 +78,7 @@ struct Rekey {
 
 /// Take an agent out of service: its session ends, and what waits for it is cancelled
 #[derive(Args, Debug)]
+#[command(after_help = RETIRE_EXAMPLES)]
 struct Retire {
     /// The agent's name
     name: AgentName,

@@ -7,6 +7,7 @@ pub(crate) mod cancel;
 pub(crate) mod demo;
 pub(crate) mod deployment;
 pub(crate) mod deployments;
+pub(crate) mod doctor;
 pub(crate) mod log;
 pub(crate) mod login;
 pub(crate) mod serve;

@@ -17,6 +17,12 @@ use ledger_core::rights::TokenKind;
 use std::time::Duration;
 
 const EXAMPLES: &str = "\
+Examples:
+  ledger token create --kind agent --agent 'web-*' --description 'the web machines' > agent-token
+  ledger token list
+  ledger token revoke 0190b1f2-7c1e-7d3a-9f00-5c2d6e1a4b90";
+
+const CREATE_EXAMPLES: &str = "\
 A token of kind
   agent     opens sessions as an agent, and nothing else
   activate  activates, cancels, follows deployments with their output
@@ -27,7 +33,15 @@ With --ledger-wide, read and admin reach every workspace, and admin makes new on
 Examples:
   ledger token create --kind agent --agent 'web-*' --description 'the web machines' > agent-token
   ledger token create --kind activate --expires 90d
+  ledger token create --kind admin --ledger-wide";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
   ledger token list
+  ledger token list --format json | jq -r '.tokens[] | select(.expired) | .id'";
+
+const REVOKE_EXAMPLES: &str = "\
+Examples:
   ledger token revoke 0190b1f2-7c1e-7d3a-9f00-5c2d6e1a4b90";
 
 /// Create, list and revoke tokens
@@ -49,7 +63,7 @@ enum Verb {
 
 /// Create a token; its text is printed once, alone, on stdout
 #[derive(Args, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = CREATE_EXAMPLES)]
 struct Create {
     /// What it may do
     #[arg(long, value_name = "KIND", value_parser = kinds())]
@@ -70,6 +84,7 @@ struct Create {
 
 /// List the tokens of the workspace that were not revoked; never their text
 #[derive(Args, Debug)]
+#[command(after_help = LIST_EXAMPLES)]
 struct List {
     /// For people, or as JSON for programs
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
@@ -78,6 +93,7 @@ struct List {
 
 /// Revoke a token: it is accepted no longer, and sessions of its agents end
 #[derive(Args, Debug)]
+#[command(after_help = REVOKE_EXAMPLES)]
 struct Revoke {
     /// The token's id, as `ledger token list` shows it
     id: TokenId,

@@ -15,6 +15,16 @@ Examples:
 
 Both need an admin token for the whole ledger, as the first admin token is.";
 
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  ledger workspace create team-1
+  ledger token create --kind admin --workspace team-1";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  ledger workspace list
+  ledger workspace list --format json | jq -r '.workspaces[].name'";
+
 /// Create and list workspaces
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -33,6 +43,7 @@ enum Verb {
 
 /// Create a workspace: agents, tokens and history of its own
 #[derive(Args, Debug)]
+#[command(after_help = CREATE_EXAMPLES)]
 struct Create {
     /// Its name: 1 to 63 of a-z, 0-9 and -, beginning with a letter or digit
     name: WorkspaceName,
@@ -40,6 +51,7 @@ struct Create {
 
 /// List the workspaces
 #[derive(Args, Debug)]
+#[command(after_help = LIST_EXAMPLES)]
 struct List {
     /// For people, or as JSON for programs
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]

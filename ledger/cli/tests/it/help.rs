@@ -48,6 +48,10 @@ fn collect(verb: &mut Vec<String>, helps: &mut Vec<(String, String)>) {
     let help = run(&mut ledger(&args));
     assert_eq!((help.code, &*help.stderr), (0, ""), "{args:?}");
     check_first_line(&args, &help.stdout);
+    // The program itself begins with what to do first.
+    let shows =
+        verb.is_empty() || verb == &["agent"] || help.stdout.contains("\nExamples:\n  ledger ");
+    assert!(shows, "{args:?} has no examples");
     let lines: Vec<&str> = help.stdout.lines().map(str::trim_end).collect();
     helps.push((verb.join(" "), lines.join("\n")));
     for name in verbs_in(&help.stdout) {

@@ -1,6 +1,7 @@
 //! The binary `ledger` as its users meet it: what it prints, and how it ends.
 
 mod activate;
+mod doctor;
 mod help;
 mod login;
 mod meant;
