@@ -30,22 +30,27 @@ pub struct Args {
     /// The profile to deploy to: a name that Nix keeps profiles under, or a path. No two agents
     /// share one. A home-manager closure sets the user's own home-manager profile instead
     #[arg(long, value_name = "NAME|PATH", default_value = "system", value_parser = a_profile)]
+    #[arg(env = "LEDGER_PROFILE", hide_env_values = true)]
     pub profile: String,
     /// Where the agent keeps its key and its journal [default: /var/lib/ledger-agent/NAME for
     /// root, $XDG_STATE_HOME/ledger-agent/NAME otherwise]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "LEDGER_STATE", hide_env_values = true)]
     pub state: Option<PathBuf>,
     /// A binary cache to fetch from, in place of the machine's own; may be repeated
     #[arg(long = "substituter", value_name = "URL", value_parser = one_word)]
+    #[arg(env = "LEDGER_SUBSTITUTERS", hide_env_values = true, value_delimiter = ' ')]
     pub substituters: Vec<String>,
     /// A key to trust, like cache.example.com-1:…, in place of the machine's own; may be repeated
     #[arg(long = "trusted-public-key", value_name = "KEY", value_parser = a_nix_key)]
+    #[arg(env = "LEDGER_TRUSTED_PUBLIC_KEYS", hide_env_values = true, value_delimiter = ' ')]
     pub trusted_public_keys: Vec<String>,
     /// The server's address, which begins with https://, or with http:// on this machine
     #[arg(long, value_name = "URL", env = "LEDGER_URL", help_heading = "Connection")]
+    #[arg(hide_env_values = true)]
     pub url: String,
     /// A file with the token, in place of LEDGER_TOKEN
-    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    #[arg(long, value_name = "FILE", env = "LEDGER_TOKEN_FILE", help_heading = "Connection")]
+    #[arg(hide_env_values = true)]
     pub token_file: Option<PathBuf>,
 }
 

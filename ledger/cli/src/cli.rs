@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::config::Effective;
 use crate::failure::Outcome;
 use crate::screen::watched;
 use crate::verbs::activate::Activate;
@@ -63,6 +64,13 @@ enum Verb {
 }
 
 impl Cli {
+    /// Takes the settings of the verb, with where each comes from.
+    pub(crate) fn settle(&mut self, settings: Vec<Effective>) {
+        if let Verb::Serve(serve) = &mut self.verb {
+            serve.settle(settings);
+        }
+    }
+
     /// Does what was asked for.
     pub(crate) async fn run(self) -> Outcome {
         match self.verb {

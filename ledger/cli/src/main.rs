@@ -3,6 +3,7 @@
 mod activation;
 mod ci;
 mod cli;
+mod config;
 mod connection;
 mod daemon;
 mod doctor;
@@ -16,7 +17,6 @@ mod suggest;
 mod terminal;
 mod verbs;
 
-use clap::Parser;
 use failure::{Exit, Failure};
 use std::io::Write;
 use std::process::ExitCode;
@@ -27,7 +27,10 @@ fn main() -> ExitCode {
     if let Some(code) = agent::supervisor::run_if_asked() {
         return code;
     }
-    let cli = cli::Cli::parse();
+    let cli = match config::parse() {
+        Ok(cli) => cli,
+        Err(failure) => return report(&failure),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return report(&Failure::from(error).context("the program cannot start")),

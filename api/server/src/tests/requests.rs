@@ -9,10 +9,13 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
+use futures_util::FutureExt;
 use ledger_core::Position;
 use serde_json::Value;
-use std::sync::Arc;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
 use tower::ServiceExt;
+use tracing::subscriber::DefaultGuard;
 
 fn request(method: &str, path: &str, token: &str) -> Request<Body> {
     Request::builder()
@@ -70,6 +73,71 @@ async fn a_panic_is_answered_with_the_id_and_none_of_its_words() {
     assert_eq!((status.as_u16(), &body["code"]), (500, &Value::from("internal")));
     assert_eq!(body["instance"], "urn:ledger:request:mine-1");
     assert!(!body.to_string().contains("a defect"), "{body}");
+}
+
+/// What is logged, line by line.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("healthy").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    /// Takes what this thread logs, in JSON, as far as the filter lets it.
+    fn gather(&self, filter: &str) -> DefaultGuard {
+        let lines = self.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(move || lines.clone())
+            .json()
+            .flatten_event(true)
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    fn read(&self) -> Vec<Value> {
+        let bytes = self.0.lock().expect("healthy").clone();
+        let text = String::from_utf8(bytes).expect("text");
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_fault_is_logged_by_default_with_the_id_that_was_answered_and_a_refusal_is_not() {
+    let lines = Lines::default();
+    let _guard = lines.gather("info,ledger::request=warn");
+    assert_eq!(problem("/nowhere").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(lines.read(), Vec::<Value>::new());
+    problem("/panics").await;
+    let lines = lines.read();
+    let [error, line] = lines.as_slice() else { panic!("{lines:#?}") };
+    assert_eq!(
+        (&error["message"], &error["level"]),
+        (&"A request panicked.".into(), &"ERROR".into())
+    );
+    assert_eq!(error["span"]["id"], "mine-1", "the span is there, however quiet the lines are");
+    assert_eq!((&line["message"], &line["level"]), (&"A request failed.".into(), &"WARN".into()));
+    assert_eq!((&line["request"], &line["status"]), (&"mine-1".into(), &500.into()));
+    assert_eq!(line["target"], "ledger::request");
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_waits_for_any_more_is_logged_as_such() {
+    let lines = Lines::default();
+    let _guard = lines.gather("info");
+    let hanging = router().oneshot(request("GET", "/hangs", ""));
+    assert!(hanging.now_or_never().is_none());
+    let lines = lines.read();
+    let [line] = lines.as_slice() else { panic!("{lines:#?}") };
+    assert_eq!(line["message"], "Nobody waits for an answer any more.");
+    assert_eq!((&line["request"], &line["status"]), (&"mine-1".into(), &Value::Null));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,8 +1,10 @@
 //! `ledger serve`: puts store and server together.
 
-use crate::daemon::{StopSignals, log_to_stderr};
+mod check;
+
+use crate::config::Effective;
+use crate::daemon::{Daemon, StopSignals};
 use crate::failure::{Exit, Failure, Outcome};
-use crate::terminal::note;
 use clap::Args;
 use ledger_core::names::ProgramVersion;
 use std::fs::{self, DirBuilder};
@@ -16,31 +18,58 @@ const EXAMPLES: &str = "\
 Examples:
   ledger serve
   ledger serve --data /srv/ledger --listen 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem
+  ledger serve --check-config
 
-The first start creates the workspace `default` and an admin token in DIR/admin-token, which is good for 30 days. SIGTERM and SIGINT stop the server in good order. LEDGER_LOG=debug makes it say more.";
+The first start creates the workspace `default` and an admin token in DIR/admin-token, which is good for 30 days. SIGTERM and SIGINT stop the server in good order.
+
+Options with a variable may stand in ledger.toml under [serve], by their long name with _ for -. A flag beats the variable, which beats the file.
+
+Requests are logged as ledger::request: without more being asked for, those that failed by the server's fault; all with --log info.";
 
 /// Run the server
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Serve {
     /// The address to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070")]
+    #[arg(long, value_name = "ADDRESS", env = "LEDGER_LISTEN", hide_env_values = true)]
+    #[arg(default_value = "127.0.0.1:7070", value_parser = an_address)]
     listen: SocketAddr,
     /// The data folder [default: /var/lib/ledger for root, else $XDG_STATE_HOME/ledger]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "LEDGER_DATA", hide_env_values = true)]
     data: Option<PathBuf>,
+    /// Serve figures and health on this address too, without a token
+    #[arg(long, value_name = "ADDRESS", env = "LEDGER_METRICS_LISTEN", hide_env_values = true)]
+    #[arg(value_parser = an_address)]
+    metrics_listen: Option<SocketAddr>,
     /// The certificate chain, as PEM; read again when it changes
-    #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = "Encryption")]
+    #[arg(long, value_name = "FILE", env = "LEDGER_TLS_CERT", hide_env_values = true)]
+    #[arg(help_heading = "Encryption")]
     tls_cert: Option<PathBuf>,
     /// The certificate's private key, as PEM
-    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = "Encryption")]
+    #[arg(long, value_name = "FILE", env = "LEDGER_TLS_KEY", hide_env_values = true)]
+    #[arg(help_heading = "Encryption")]
     tls_key: Option<PathBuf>,
     /// Vouch for the machine's clock after it jumped; recorded
     #[arg(long, help_heading = "Safety")]
     confirm_clock: bool,
     /// How often server and agents make sure of each other
-    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = ping_interval)]
+    #[arg(long, value_name = "TIME", env = "LEDGER_PING_INTERVAL", hide_env_values = true)]
+    #[arg(default_value = "20s", value_parser = ping_interval)]
     ping_interval: Duration,
+    /// Read all settings, check what they name, print what is in force, and start nothing
+    #[arg(long, help_heading = "Configuration")]
+    check_config: bool,
+    #[command(flatten)]
+    daemon: Daemon,
+    /// What is in force, and where each comes from.
+    #[arg(skip)]
+    settings: Vec<Effective>,
+}
+
+fn an_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "it must be an IP address and a port, like 127.0.0.1:7070 or [::]:443".to_owned()
+    })
 }
 
 /// Agents keep to what is asked of them within the same bounds.
@@ -55,33 +84,32 @@ fn ping_interval(text: &str) -> Result<Duration, String> {
 }
 
 impl Serve {
+    /// Takes what is in force.
+    pub(crate) fn settle(&mut self, settings: Vec<Effective>) {
+        self.settings = settings;
+    }
+
     pub(crate) async fn run(self) -> Outcome {
-        log_to_stderr();
-        let data = self.data.clone().or_else(default_data_folder).ok_or_else(|| {
-            Failure::usage("there is no place for the data folder").hint("use --data DIR")
-        })?;
+        if self.check_config {
+            return self.check();
+        }
+        self.daemon.log_to_stderr();
+        let data = self.data_folder()?;
+        let tls = self.tls()?;
         make_folder(&data)?;
         // As it is shown and handed on, whatever the working directory of others.
         let data = fs::canonicalize(&data)
             .map_err(|e| Failure::from(e).context("the data folder cannot be found"))?;
-        let tls = match (self.tls_cert, self.tls_key) {
-            (Some(cert), Some(key)) => Some(api_server::Tls { cert, key }),
-            _ => None,
-        };
-        if tls.is_none() && !self.listen.ip().is_loopback() {
-            note(format!(
-                "warning: {} is open to the network without encryption, and clients will refuse to send their token; use --tls-cert and --tls-key, or a proxy that encrypts in front of 127.0.0.1",
-                self.listen
-            ));
+        for warning in self.warnings() {
+            self.daemon.warn(warning);
         }
-        let encrypted = tls.is_some();
         let clock = Arc::new(ledger_store::SystemClock);
         let log = ledger_store::Log::open_sqlite(&data, clock.clone()).await.map_err(|e| {
             Failure::from(e).context(format!("the log in {} cannot be opened", data.display()))
         })?;
         let config = api_server::Config {
             listen: self.listen,
-            metrics_listen: None,
+            metrics_listen: self.metrics_listen,
             data: data.clone(),
             tls,
             ping_interval: self.ping_interval,
@@ -91,13 +119,77 @@ impl Serve {
         let server = api_server::start(config, log, clock)
             .await
             .map_err(|e| Failure::from(e).context("the server cannot start"))?;
-        greet(server.address(), encrypted, &data, server.admin_token());
-        run_until_stopped(server).await
+        self.greet(&server, &data);
+        run_until_stopped(server, &self.daemon).await
+    }
+
+    fn data_folder(&self) -> Result<PathBuf, Failure> {
+        self.data.clone().or_else(default_data_folder).ok_or_else(|| {
+            Failure::usage("there is no place for the data folder").hint("use --data DIR")
+        })
+    }
+
+    fn tls(&self) -> Result<Option<api_server::Tls>, Failure> {
+        let missing = |there: &str, missing: &str| {
+            let flag = missing.replace('_', "-");
+            let variable = format!("LEDGER_{}", missing.to_uppercase());
+            Failure::usage(format!("{there} is given, and {missing} is not: encryption needs both"))
+                .hint(format!(
+                    "use --{flag} FILE, the variable {variable}, or {missing} in ledger.toml"
+                ))
+        };
+        match (self.tls_cert.clone(), self.tls_key.clone()) {
+            (Some(cert), Some(key)) => Ok(Some(api_server::Tls { cert, key })),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(missing("tls_cert", "tls_key")),
+            (None, Some(_)) => Err(missing("tls_key", "tls_cert")),
+        }
+    }
+
+    /// What is allowed, and seldom wise.
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.tls_cert.is_none() && !self.listen.ip().is_loopback() {
+            warnings.push(format!(
+                "{} is open to the network without encryption, and clients will refuse to send their token; use --tls-cert and --tls-key, or a proxy that encrypts in front of 127.0.0.1",
+                self.listen
+            ));
+        }
+        if let Some(address) = self.metrics_listen.filter(|address| !address.ip().is_loopback()) {
+            warnings.push(format!(
+                "{address} shows the figures to everybody who reaches it, with the names of workspaces; use a loopback address, or let Prometheus ask GET /metrics with a token"
+            ));
+        }
+        warnings
+    }
+
+    /// Says calmly where everything is, and at the first start what to do next.
+    fn greet(&self, server: &api_server::Running, data: &Path) {
+        let address = server.address();
+        let encrypted = self.tls_cert.is_some();
+        let scheme = if encrypted { "https" } else { "http" };
+        self.daemon.say(format!("listening on {scheme}://{address}"));
+        if let Some(address) = server.metrics_address() {
+            self.daemon.say(format!("figures on http://{address}/metrics"));
+        }
+        self.daemon.say(format!("data in {}", data.display()));
+        let Some(admin_token) = server.admin_token() else { return };
+        let file = admin_token.display();
+        let url = if encrypted {
+            format!("https://NAME-IN-THE-CERTIFICATE:{}", address.port())
+        } else if address.ip().is_unspecified() {
+            format!("http://127.0.0.1:{}", address.port())
+        } else {
+            format!("http://{address}")
+        };
+        self.daemon.say(format!(
+            "the first admin token is in {file}; it is good for 30 days\nnext, in another terminal:\n  export LEDGER_URL={url}\n  ledger token create --kind agent --token-file {file} > agent-token\n  ledger agent NAME --token-file agent-token"
+        ));
     }
 }
 
 /// Waits for a signal or for a failure that the server cannot live with.
-async fn run_until_stopped(server: api_server::Running) -> Outcome {
+async fn run_until_stopped(server: api_server::Running, daemon: &Daemon) -> Outcome {
     let mut signals = StopSignals::new()?;
     let failed = tokio::select! {
         () = signals.next() => None,
@@ -105,9 +197,9 @@ async fn run_until_stopped(server: api_server::Running) -> Outcome {
     };
     match failed {
         None => {
-            note("stopping");
+            daemon.say("stopping");
             server.stop().await;
-            note("stopped");
+            daemon.say("stopped");
             Ok(Exit::Done)
         }
         Some(why) => {
@@ -115,25 +207,6 @@ async fn run_until_stopped(server: api_server::Running) -> Outcome {
             Err(Failure::from(why).context("the server cannot go on"))
         }
     }
-}
-
-/// Says calmly where everything is, and at the first start what to do next.
-fn greet(address: SocketAddr, encrypted: bool, data: &Path, admin_token: Option<&Path>) {
-    let scheme = if encrypted { "https" } else { "http" };
-    note(format!("listening on {scheme}://{address}"));
-    note(format!("data in {}", data.display()));
-    let Some(admin_token) = admin_token else { return };
-    let file = admin_token.display();
-    let url = if encrypted {
-        format!("https://NAME-IN-THE-CERTIFICATE:{}", address.port())
-    } else if address.ip().is_unspecified() {
-        format!("http://127.0.0.1:{}", address.port())
-    } else {
-        format!("http://{address}")
-    };
-    note(format!(
-        "the first admin token is in {file}; it is good for 30 days\nnext, in another terminal:\n  export LEDGER_URL={url}\n  ledger token create --kind agent --token-file {file} > agent-token\n  ledger agent NAME --token-file agent-token"
-    ));
 }
 
 /// Makes the data folder if it is not there. It holds the log and an admin
@@ -148,6 +221,11 @@ fn make_folder(data: &Path) -> Result<(), Failure> {
     })?;
     let found = fs::metadata(data)
         .map_err(|e| Failure::from(e).context(format!("the data folder {shown} cannot be used")))?;
+    must_be_closed(data, &found)
+}
+
+fn must_be_closed(data: &Path, found: &fs::Metadata) -> Result<(), Failure> {
+    let shown = data.display();
     if found.permissions().mode() & 0o077 != 0 {
         let others = format!("others may look into {shown}, which holds the secrets of the server");
         return Err(Failure::failed(others).hint(format!(

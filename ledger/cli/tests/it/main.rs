@@ -1,9 +1,11 @@
 //! The binary `ledger` as its users meet it: what it prints, and how it ends.
 
 mod activate;
+mod configuration;
 mod doctor;
 mod help;
 mod login;
+mod logs;
 mod meant;
 mod serve;
 mod shell;
