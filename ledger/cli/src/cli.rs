@@ -71,6 +71,11 @@ impl Cli {
         }
     }
 
+    /// Returns whether the verb is one that stays, and has work to end in good order.
+    pub(crate) fn stays(&self) -> bool {
+        matches!(self.verb, Verb::Serve(_) | Verb::Agent(_))
+    }
+
     /// Does what was asked for.
     pub(crate) async fn run(self) -> Outcome {
         match self.verb {

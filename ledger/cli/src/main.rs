@@ -35,7 +35,13 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return report(&Failure::from(error).context("the program cannot start")),
     };
-    match runtime.block_on(cli.run()) {
+    let stays = cli.stays();
+    let outcome = runtime.block_on(cli.run());
+    if !stays {
+        // Nobody waits for a name to be looked up whose answer is of no use any more.
+        runtime.shutdown_background();
+    }
+    match outcome {
         Ok(exit) => exit.into(),
         Err(failure) => report(&failure),
     }

@@ -1,5 +1,6 @@
 //! Asks on the terminal for what nobody may read over the shoulder.
 
+use crate::daemon::StopSignals;
 use crate::failure::{Exit, Failure};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::fs::{File, OpenOptions};
@@ -11,6 +12,8 @@ use std::io::{self, Write};
 /// program before it shows again what is typed.
 pub(crate) async fn hidden(question: &str) -> Result<String, Failure> {
     let failed = |e| Failure::from(e).context("the terminal cannot be asked").exit_as(Exit::Usage);
+    // First of all: from here on a signal does not end us with a silent terminal.
+    let mut signals = StopSignals::new()?;
     let mut terminal =
         OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(failed)?;
     // Before the question, for the answer may be there as soon as it is read.
@@ -20,16 +23,20 @@ pub(crate) async fn hidden(question: &str) -> Result<String, Failure> {
     // A thread of its own: the runtime would wait for one of its own to end.
     std::thread::spawn(move || tell.send(rpassword::read_password()));
     let answer = tokio::select! {
-        answer = asked => answer?.map_err(failed),
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted?;
+        answer = asked => Some(answer?),
+        () = signals.next() => None,
+    };
+    drop(silence);
+    match answer {
+        Some(Err(error)) if error.kind() != io::ErrorKind::Interrupted => Err(failed(error)),
+        Some(Ok(answer)) => Ok(answer),
+        // The signal may break off the reading before it is heard of here.
+        Some(Err(_)) | None => {
             // What is left of the line is the question's.
             let _ = writeln!(terminal);
             Err(Failure::failed("no token was given"))
         }
-    };
-    drop(silence);
-    answer
+    }
 }
 
 /// A terminal that does not show what is typed, as long as this lives.

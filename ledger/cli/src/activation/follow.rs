@@ -19,7 +19,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 /// How often it is told what is waited for.
 const REMINDER: Duration = Duration::from_secs(30);
@@ -105,27 +105,17 @@ impl Follow {
         view: &mut View,
     ) -> Result<Verdict, Failure> {
         let broken = Arc::new(AtomicBool::new(false));
-        let mut polls = Polls {
-            client: self.patient_client(broken.clone()),
-            activation: self.activation,
-            log_from: self.from,
-            log_begun: Instant::now(),
-            output_after: 0,
-            output_begun: Instant::now(),
-        };
+        let mut polls = self.polls(broken.clone());
         let mut log = polls.log(Duration::ZERO);
         let mut output = polls.output(false, Duration::ZERO);
         // Whether the output was asked for while an end waited for it.
         let mut asked = (progress.mark(), false);
-        let mut reminder = interval_at(Instant::now() + REMINDER, REMINDER);
-        reminder.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut reminder, mut redraw) = (every(REMINDER), every(REDRAW));
         let mut refreshed: Option<Answer<_>> = None;
         // One future for the whole wait, so that no signal falls between two.
         let mut signals = StopSignals::new()?;
         let mut interrupted = pin!(signals.next());
         let mut otherwise = Verdict::TimedOut;
-        let mut redraw = interval(REDRAW);
-        redraw.set_missed_tick_behavior(MissedTickBehavior::Delay);
         view.begin_to_draw(progress, now());
         while !progress.is_done() {
             tokio::select! {
@@ -175,6 +165,17 @@ impl Follow {
         Ok(progress.verdict(otherwise))
     }
 
+    fn polls(&self, broken: Arc<AtomicBool>) -> Polls {
+        Polls {
+            client: self.patient_client(broken),
+            activation: self.activation,
+            log_from: self.from,
+            log_begun: Instant::now(),
+            output_after: 0,
+            output_begun: Instant::now(),
+        }
+    }
+
     /// A client that asks again until the deadline, and says so once.
     fn patient_client(&self, broken: Arc<AtomicBool>) -> Client {
         let patience = self.deadline.saturating_duration_since(Instant::now());
@@ -195,6 +196,13 @@ impl Follow {
             note(format!("{} answers again", self.client.address()));
         }
     }
+}
+
+/// Ticks from a period on; what is late moves what follows.
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// A server that stops answers at once and with nothing: then it is left alone

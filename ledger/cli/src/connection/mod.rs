@@ -32,9 +32,15 @@ pub(crate) const USER_AGENT: &str = concat!("ledger/", env!("CARGO_PKG_VERSION")
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
-    /// The server's address, like https://ledger.example.com or http://127.0.0.1:7070 [env: LEDGER_URL]
+    /// The server's address.
     // The variables are read by hand, for an option beats another thing's variable.
-    #[arg(long, global = true, value_name = "URL", conflicts_with = "server")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        conflicts_with = "server",
+        help = "The server, like https://ledger.example.com or http://127.0.0.1:7070 [env: LEDGER_URL]"
+    )]
     url: Option<String>,
     /// The server of this login; without it, the current one of `ledger login --list` [env: LEDGER_SERVER]
     #[arg(long, global = true, value_name = "NAME")]

@@ -14,9 +14,9 @@ use ledger_core::names::AgentName;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// No question may take longer. A few of them come one after the other, and all
-/// that is within ten seconds.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// No question may take longer. At most three come one after the other (both names
+/// of Nix's command, then the caches), and all that is within ten seconds.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What to look at.
 #[derive(Clone, Debug, Default)]
