@@ -5,9 +5,8 @@ use crate::host::process::Cancel;
 use crate::host::{Host, Task};
 use crate::journal::record::{Assignment, Chunk, Record};
 use crate::journal::{Journal, JournalError};
-use crate::limits::OUTPUT_POLL;
 use crate::link::{Opened, Refusal};
-use crate::output;
+use crate::output::{self, Looks};
 use crate::plan::{self, Action, Conclusion, Context, Flight, Input, Outcome, Step};
 use crate::told;
 use api_wire::agent::{FromAgent, FromServer};
@@ -72,6 +71,7 @@ pub struct Driver<H> {
     flight: Flight,
     session: Option<Opened>,
     work: Option<Work>,
+    looks: Looks,
 }
 
 /// A step under way on a thread of its own. The thread is not waited for when
@@ -102,6 +102,7 @@ impl<H: Host> Driver<H> {
             flight: Flight::default(),
             session: None,
             work: None,
+            looks: Looks::default(),
         };
         driver.tidy();
         driver
@@ -145,7 +146,7 @@ impl<H: Host> Driver<H> {
                 Wake::Said(None) => self.close(),
                 Wake::Said(Some(message)) => self.hear(message)?,
                 Wake::Done(outcome) => self.done(outcome?)?,
-                Wake::Look => {}
+                Wake::Look => self.looks.looked(),
             }
         }
     }
@@ -166,8 +167,8 @@ impl<H: Host> Driver<H> {
             }
         };
         let look = async {
-            match self.journal.state().run {
-                Some(_) => tokio::time::sleep(OUTPUT_POLL).await,
+            match &self.journal.state().run {
+                Some(run) => tokio::time::sleep(self.looks.wait(run.sealed)).await,
                 None => std::future::pending().await,
             }
         };
@@ -322,6 +323,7 @@ impl<H: Host> Driver<H> {
         let output = self.folder.output(assignment.deployment);
         self.work = Some(Work { outcome, cancel: cancel.clone() });
         self.flight.working = true;
+        self.looks = Looks::default();
         std::thread::spawn(move || {
             let task = Task { assignment: &assignment, output: &output, cancel: &cancel };
             let outcome = match step {

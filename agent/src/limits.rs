@@ -19,6 +19,10 @@ pub const OUTPUT_GRACE: Duration = Duration::from_millis(500);
 pub const CHILD_POLL: Duration = Duration::from_millis(50);
 /// How often new output is looked for: under what people notice.
 pub const OUTPUT_POLL: Duration = Duration::from_millis(100);
+/// How soon the first output of a deployment is looked for, which somebody waits
+/// to see: opening the file and writing to it takes about a millisecond. From
+/// there the wait doubles.
+pub const OUTPUT_POLL_FIRST: Duration = Duration::from_millis(2);
 /// Chunks of output sent and not yet acknowledged: 256 KiB, the bandwidth of
 /// 2 MB/s over a round trip of 125 ms.
 pub const OUTPUT_CHUNKS_IN_FLIGHT_MAX: usize = 8;

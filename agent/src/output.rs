@@ -1,17 +1,43 @@
 //! A deployment's output: one file, which only grows, up to a bound.
 
-use crate::limits::{ERROR_BYTES_MAX, ERROR_LINES_MAX};
+use crate::limits::{ERROR_BYTES_MAX, ERROR_LINES_MAX, OUTPUT_POLL, OUTPUT_POLL_FIRST};
 use ledger_core::event::{Digest, OutputDigest};
 use ledger_core::limits::{OUTPUT_BYTES_MAX, OUTPUT_CHUNK_BYTES_MAX};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 /// The last line of an output that is longer than it may be.
 const CUT_LINE: &[u8] = b"\n[the output is longer than 16 MiB; the rest was cut]\n";
 /// What comes before it.
 const WHOLE_BYTES_MAX: u64 = OUTPUT_BYTES_MAX - CUT_LINE.len() as u64;
+
+/// When to look for new output: for the first of a deployment soon and then
+/// ever later, for all that follows at an even pace.
+#[derive(Clone, Copy, Debug)]
+pub struct Looks {
+    first: Duration,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self { first: OUTPUT_POLL_FIRST }
+    }
+}
+
+impl Looks {
+    /// Returns how long to wait for the next look, by what was found so far.
+    pub const fn wait(self, found: u64) -> Duration {
+        if found == 0 { self.first } else { OUTPUT_POLL }
+    }
+
+    /// Takes note that it was looked.
+    pub fn looked(&mut self) {
+        self.first = self.first.saturating_mul(2).min(OUTPUT_POLL);
+    }
+}
 
 /// The writing end. One process at a time writes: the agent, or the supervisor
 /// of an activation.
@@ -146,6 +172,15 @@ pub fn read_small(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_output_is_looked_for_soon_and_more_at_an_even_pace() {
+        let mut looks = Looks::default();
+        for wait in [2, 4, 8, 16, 32, 64, 100, 100].map(Duration::from_millis) {
+            assert_eq!((looks.wait(0), looks.wait(1)), (wait, OUTPUT_POLL));
+            looks.looked();
+        }
+    }
 
     #[test]
     fn output_beyond_the_bound_is_cut_once_and_says_so() {

@@ -2,13 +2,14 @@
 
 use crate::rig::process::{Output, Process, command, require_root};
 use crate::rig::server::ledger_program;
-use crate::rig::wait_for;
+use crate::rig::{DEADLINE, wait_for};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A user without any rights, as Debian has one.
@@ -85,11 +86,23 @@ impl Machine {
         found
     }
 
+    /// The guard of a demo that is gone clears up after it.
+    #[track_caller]
+    fn wait_for_nothing_left(&self) {
+        let deadline = Instant::now() + DEADLINE;
+        while self.demo_folder().is_some() || !self.processes().is_empty() {
+            if Instant::now() > deadline {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.assert_nothing_left();
+    }
+
     /// Asserts that nothing is left of a demo, on this machine and beside it.
     #[track_caller]
     fn assert_nothing_left(&self) {
-        assert_eq!(self.demo_folder(), None);
-        assert_eq!(self.processes(), Vec::<String>::new());
+        assert_eq!((self.demo_folder(), self.processes()), (None, Vec::new()));
         let home = fs::read_dir(self.path("home")).expect("it is there");
         assert_eq!(home.count(), 0, "something is left in the user's home");
     }
@@ -163,6 +176,9 @@ fn a_demo_that_is_interrupted_anywhere_leaves_nothing() {
         let machine = Machine::new(true);
         let demo = machine.demo(&[]);
         wait_for(place, || demo.stdout().contains(place).then_some(()));
+        for process in machine.processes().iter().filter(|text| text.contains("ledger agent ")) {
+            assert!(!process.contains("ldg_"), "an agent has the administrator's token: {process}");
+        }
         for_the_demo(&machine, &demo, signal);
         let output = demo.output();
         // It may have ended well before the signal reached it.
@@ -195,12 +211,25 @@ fn a_demo_that_is_killed_leaves_nothing() {
         wait_for(place, || demo.stdout().contains(place).then_some(()));
         for_the_demo(&machine, &demo, Signal::KILL);
         demo.wait();
-        wait_for("the guard to clear up", || {
-            let left = machine.demo_folder().is_some() || !machine.processes().is_empty();
-            (!left).then_some(())
-        });
-        machine.assert_nothing_left();
+        machine.wait_for_nothing_left();
     }
+}
+
+#[test]
+fn where_nix_may_not_build_the_demo_adds_the_versions_and_says_so() {
+    let machine = Machine::new(false);
+    // A user who may make no namespaces, as in many containers.
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces && \
+                  exec setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all \"$@\"";
+    let mut demo = machine.command("unshare");
+    demo.args(["--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc"]);
+    demo.args(["sh", "-c", script, "sh"]).arg(machine.path("ledger")).arg("demo");
+    let output = Process::run("demo", demo, machine.folder.path());
+    assert_told(&output);
+    let said = "This machine does not let Nix build in a store of one's own";
+    assert!(output.stdout.contains(said), "{}", output.stdout);
+    assert!(output.stdout.contains("$ nix-store --add site-v3"), "{}", output.stdout);
+    machine.assert_nothing_left();
 }
 
 #[test]
@@ -233,7 +262,7 @@ fn a_step_that_fails_is_named_with_the_last_words_and_cleared_up() {
     for word in [
         "Error: step 2 failed (Nix builds three versions",
         "Caused by: `nix copy` ended with exit status 7; it said last:\n  the disk is full\n",
-        "Hint: `ledger demo --keep`",
+        "Hint: nothing is left of it; `ledger demo --keep`",
     ] {
         assert!(output.stderr.contains(word), "no {word:?} in {}", output.stderr);
     }

@@ -3,34 +3,39 @@
 //!
 //! It holds the reading end of a pipe whose writing end is the demo's alone. So
 //! the end of the pipe is the end of the demo, by itself, by a panic or by a
-//! kill. Until then the demo tells, a line each:
+//! kill. Every program of the demo is started into one group of processes, which
+//! the guard made before: so it knows them all, and none can begin after the
+//! group is gone. The group is held by an anchor, a process that only waits.
 //!
-//! - `+GROUP`: this group of processes runs,
-//! - `-GROUP`: it does not any more,
+//! Meanwhile the demo may say, a line each:
+//!
 //! - `rmdir PATH`: remove this folder as well, if it is empty then,
-//! - `keep`: leave the demo's folder where it is.
+//! - `keep`: leave the demo's folder where it is,
+//! - `done`: all has come to its end, so that nobody straggles.
 
 use super::folder;
 use crate::daemon::StopSignals;
 use crate::failure::{Exit, Outcome};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
-use std::collections::BTreeSet;
-use std::fs;
-use std::io::{self, BufRead, Write};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The option that makes `ledger demo` a guard.
-pub(crate) const ASKED: &str = "--guard";
+/// The option that makes `ledger demo` a guard, and the one that makes it an anchor.
+const GUARD: &str = "--guard";
+const ANCHOR: &str = "--anchor";
 
 /// Between asking what is left to end and killing it: an agent says goodbye
 /// and a server closes its log in well under a second.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long the folder is tried to be removed: the last programs of an agent
-/// that was killed may still write to it.
-const REMOVAL_PATIENCE: Duration = Duration::from_secs(5);
+/// How long stragglers are waited for, and the folder is tried to be removed.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the folder must stay removed where somebody may straggle: a
+/// program of Nix that just began makes its folders anew.
+const SETTLED: Duration = Duration::from_millis(300);
 /// How often is looked meanwhile.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -39,88 +44,101 @@ const POLL: Duration = Duration::from_millis(20);
 pub(crate) struct Guard {
     process: Child,
     ear: ChildStdin,
+    group: i32,
 }
 
 impl Guard {
     /// Posts a guard over a folder that is about to be made.
     pub(crate) fn post(program: &Path, folder: &Path) -> io::Result<Self> {
-        let mut command = Command::new(program);
-        command.arg0("ledger").args(["demo", ASKED]).arg(folder);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        // Away from the terminal's keys, and from the folder that it removes.
-        let mut process = command.process_group(0).current_dir("/").spawn()?;
-        let ear = process.stdin.take().ok_or_else(|| io::Error::other("it has no stdin"))?;
-        Ok(Self { process, ear })
+        let mut command = own(program, &[GUARD]);
+        command.arg(folder).stdout(Stdio::piped());
+        let mut process = command.spawn()?;
+        let none = || io::Error::other("its pipes are missing");
+        let (ear, mouth) = (process.stdin.take(), process.stdout.take());
+        let (ear, mouth) = (ear.ok_or_else(none)?, mouth.ok_or_else(none)?);
+        let mut group = String::new();
+        BufReader::new(mouth).read_line(&mut group)?;
+        let group = group.trim().parse().map_err(|_| io::Error::other("it made no group"))?;
+        Ok(Self { process, ear, group })
     }
 
-    /// A group of processes began to run.
-    pub(crate) fn watch(&mut self, group: Pid) -> io::Result<()> {
-        self.tell(&format!("+{}", group.as_raw_pid()))
-    }
-
-    /// It ended.
-    pub(crate) fn forget(&mut self, group: Pid) -> io::Result<()> {
-        self.tell(&format!("-{}", group.as_raw_pid()))
+    /// Returns the group that programs are to be started into.
+    pub(crate) fn group(&self) -> i32 {
+        self.group
     }
 
     /// A folder outside is to go too, if it is empty then.
     pub(crate) fn remove_empty(&mut self, folder: &Path) -> io::Result<()> {
-        self.tell(&format!("rmdir {}", folder.display()))
+        writeln!(self.ear, "rmdir {}", folder.display())
     }
 
     /// The folder is to stay.
     pub(crate) fn keep(&mut self) -> io::Result<()> {
-        self.tell("keep")
+        writeln!(self.ear, "keep")
     }
 
-    fn tell(&mut self, word: &str) -> io::Result<()> {
-        writeln!(self.ear, "{word}")
+    /// All has come to its end.
+    pub(crate) fn done(&mut self) -> io::Result<()> {
+        writeln!(self.ear, "done")
     }
 
     /// Lets the guard do what is left to do, and waits for it.
     pub(crate) fn relieve(self) -> io::Result<()> {
-        let Self { mut process, ear } = self;
+        let Self { mut process, ear, .. } = self;
         drop(ear);
         process.wait().map(drop)
     }
 }
 
-/// What the demo told.
+/// Returns a command of this program, away from the terminal's keys and from
+/// the folder that is to be removed.
+fn own(program: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.arg0("ledger").arg("demo").args(args).current_dir("/").process_group(0);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// What the demo said.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Told {
-    groups: BTreeSet<i32>,
     empty: Vec<PathBuf>,
     keep: bool,
+    done: bool,
 }
 
 impl Told {
     fn hear(&mut self, word: &str) {
-        let group = |text: &str| text.parse().ok().filter(|group| *group > 1);
-        if let Some(group) = word.strip_prefix('+').and_then(group) {
-            self.groups.insert(group);
-        } else if let Some(group) = word.strip_prefix('-').and_then(group) {
-            self.groups.remove(&group);
-        } else if let Some(path) = word.strip_prefix("rmdir ") {
-            self.empty.push(path.into());
-        } else if word == "keep" {
-            self.keep = true;
+        match (word, word.strip_prefix("rmdir ")) {
+            (_, Some(path)) => self.empty.push(path.into()),
+            ("keep", _) => self.keep = true,
+            ("done", _) => self.done = true,
+            _ => {}
         }
     }
 }
 
 /// Guards until the demo is gone, then clears up.
-pub(crate) fn stand(folder: &Path) -> Outcome {
+pub(crate) fn stand(program: &Path, folder: &Path) -> Outcome {
     // Whoever ends this process by a signal means the demo.
     let _signals = StopSignals::new()?;
+    // It ends with us, for we hold its pipe.
+    let mut anchor = own(program, &[ANCHOR]).spawn()?;
+    let group = Pid::from_child(&anchor);
+    writeln!(io::stdout(), "{}", group.as_raw_pid())?;
     let mut told = Told::default();
     for word in io::stdin().lock().lines() {
         // A pipe that cannot be read any more has ended, too.
         let Ok(word) = word else { break };
         told.hear(&word);
     }
-    end_all(&told.groups);
+    end(group, &mut anchor)?;
+    if !told.done {
+        wait_for_supervisors(folder);
+    }
     if !told.keep {
-        remove_patiently(folder)?;
+        let settled = if told.done { Duration::ZERO } else { SETTLED };
+        remove(folder, settled)?;
     }
     for path in &told.empty {
         // Others may use it by now.
@@ -129,33 +147,63 @@ pub(crate) fn stand(folder: &Path) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// Asks groups of processes to end, and kills what does not.
-fn end_all(groups: &BTreeSet<i32>) {
-    let pids = || groups.iter().filter_map(|group| Pid::from_raw(*group));
-    let signal = |signal| {
-        for group in pids() {
-            // One that is gone already is as it should be.
-            let _ = kill_process_group(group, signal);
-        }
-    };
-    signal(Signal::TERM);
-    let asked = Instant::now();
-    while asked.elapsed() < GRACE && pids().any(|group| test_kill_process_group(group).is_ok()) {
-        std::thread::sleep(POLL);
-    }
-    signal(Signal::KILL);
+/// Holds the group until its guard is gone.
+pub(crate) fn anchor() -> Outcome {
+    io::copy(&mut io::stdin().lock(), &mut io::sink())?;
+    Ok(Exit::Done)
 }
 
-fn remove_patiently(path: &Path) -> io::Result<()> {
+/// Asks a group of processes to end, and kills what does not.
+fn end(group: Pid, anchor: &mut Child) -> io::Result<()> {
+    // A group that is gone already is as it should be.
+    let _ = kill_process_group(group, Signal::TERM);
+    let asked = Instant::now();
+    anchor.wait()?;
+    while asked.elapsed() < GRACE && test_kill_process_group(group).is_ok() {
+        std::thread::sleep(POLL);
+    }
+    let _ = kill_process_group(group, Signal::KILL);
+    Ok(())
+}
+
+/// Waits for the supervisors of activations, which outlive their agents. Each
+/// holds its lock until it is gone.
+fn wait_for_supervisors(folder: &Path) {
+    let entries = |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten();
     let began = Instant::now();
+    for machine in entries(folder.to_owned()) {
+        for activation in entries(machine.path().join("state/activations")) {
+            // What cannot be opened is gone, and nobody holds it.
+            let Ok(lock) = File::open(activation.path().join("lock")) else { continue };
+            while matches!(lock.try_lock(), Err(TryLockError::WouldBlock))
+                && began.elapsed() < PATIENCE
+            {
+                std::thread::sleep(POLL);
+            }
+        }
+    }
+}
+
+/// Removes a folder until it stays removed for a while.
+fn remove(path: &Path, settled: Duration) -> io::Result<()> {
+    let began = Instant::now();
+    let mut gone: Option<Instant> = None;
     loop {
         match folder::remove(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.exists() => {
-                return Ok(());
+            Ok(()) => {
+                gone = None;
+                continue;
             }
-            Err(_) if began.elapsed() < REMOVAL_PATIENCE => std::thread::sleep(POLL),
-            ended => return ended,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.exists() => {
+                if gone.get_or_insert_with(Instant::now).elapsed() >= settled {
+                    return Ok(());
+                }
+            }
+            Err(error) if began.elapsed() >= PATIENCE => return Err(error),
+            // Somebody writes to it this very moment.
+            Err(_) => {}
         }
+        std::thread::sleep(POLL);
     }
 }
 
@@ -164,31 +212,54 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guard_knows_what_runs_and_what_stays() {
+    fn a_guard_heeds_what_it_is_told() {
         let mut told = Told::default();
-        // Groups 0 and 1 would be its own and everybody's.
-        for word in ["+12", "+34", "-12", "+0", "+1", "+x", "+-5", "rmdir /run/a b", "", "what"] {
+        for word in ["rmdir /run/a b", "", "what", "keeps"] {
             told.hear(word);
         }
         let empty = vec![PathBuf::from("/run/a b")];
-        assert_eq!(told, Told { groups: [34].into(), empty, keep: false });
+        assert_eq!(told, Told { empty, keep: false, done: false });
         told.hear("keep");
-        assert!(told.keep);
+        told.hear("done");
+        assert!(told.keep && told.done);
     }
 
     #[test]
-    fn what_runs_is_ended() {
-        let mut child =
-            Command::new("sleep").arg("600").process_group(0).spawn().expect("it starts");
-        let group = i32::try_from(child.id()).expect("it fits");
-        let reaper = std::thread::spawn(move || child.wait().expect("it ends"));
-        end_all(&[group].into());
-        assert!(!reaper.join().expect("no panic").success());
-    }
-
-    #[test]
-    fn a_folder_that_was_never_made_is_removed_already() {
+    fn a_folder_that_comes_back_is_removed_again() {
         let temporary = tempfile::tempdir().expect("a folder");
-        remove_patiently(&temporary.path().join("none")).expect("nothing to do");
+        let path = temporary.path().join("demo");
+        remove(&path, Duration::ZERO).expect("it was never made");
+        fs::create_dir(&path).expect("made");
+        let straggler = path.clone();
+        let straggler = std::thread::spawn(move || {
+            while straggler.exists() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            fs::create_dir_all(straggler.join("root/nix")).expect("made");
+        });
+        remove(&path, Duration::from_millis(200)).expect("removed");
+        straggler.join().expect("it came back");
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_group_that_ends_late_is_waited_for() {
+        let mut anchor = Command::new("cat");
+        anchor.stdin(Stdio::piped()).process_group(0);
+        let mut anchor = anchor.spawn().expect("it starts");
+        let group = Pid::from_child(&anchor);
+        let mut late = Command::new("sh");
+        late.args(["-c", "trap 'sleep 0.2; exit 7' TERM; echo; while :; do sleep 0.01; done"]);
+        late.process_group(group.as_raw_pid()).stdout(Stdio::piped());
+        let mut late = late.spawn().expect("it starts");
+        let mut ready = String::new();
+        let said = late.stdout.take().expect("it has one");
+        BufReader::new(said).read_line(&mut ready).expect("it is ready");
+        let reaper = std::thread::spawn(move || late.wait().expect("it ends"));
+        end(group, &mut anchor).expect("ended");
+        assert_eq!(reaper.join().expect("no panic").code(), Some(7));
+        let mut another = Command::new("true");
+        another.process_group(group.as_raw_pid());
+        assert!(another.spawn().is_err(), "a program began in a group that is gone");
     }
 }

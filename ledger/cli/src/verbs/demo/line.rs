@@ -18,6 +18,7 @@ pub(crate) struct Line {
     env: Vec<(String, String)>,
     program: String,
     args: Vec<String>,
+    without: Vec<String>,
     stdout: Option<String>,
     background: bool,
 }
@@ -28,6 +29,7 @@ impl Line {
             env: Vec::new(),
             program: program.to_owned(),
             args: args.into_iter().map(Into::into).collect(),
+            without: Vec::new(),
             stdout: None,
             background: false,
         }
@@ -42,6 +44,17 @@ impl Line {
     pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.env.push((name.to_owned(), value.into()));
         self
+    }
+
+    /// Without a variable that was exported: on another machine it would not be
+    /// there, and on this one it changes nothing that is seen.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.without.push(name.to_owned());
+        self
+    }
+
+    pub(crate) fn is_without(&self, name: &str) -> bool {
+        self.without.iter().any(|other| other == name)
     }
 
     /// What it prints goes to a file of the folder.

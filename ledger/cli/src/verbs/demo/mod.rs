@@ -58,14 +58,18 @@ pub(crate) struct Demo {
     #[arg(long)]
     pause: bool,
     /// What the demo starts itself with, to see that nothing is left of it.
-    #[arg(long, value_name = "DIR", hide = true, conflicts_with_all = ["keep", "pause"])]
+    #[arg(long, value_name = "DIR", hide = true)]
     guard: Option<PathBuf>,
+    /// What the guard starts itself with.
+    #[arg(long, hide = true)]
+    anchor: bool,
 }
 
 impl Demo {
     pub(crate) async fn run(self) -> Outcome {
         match &self.guard {
-            Some(folder) => guard::stand(folder),
+            Some(folder) => guard::stand(&agent::supervisor::own_program(), folder),
+            None if self.anchor => guard::anchor(),
             None => self.show().await,
         }
     }
@@ -95,7 +99,7 @@ impl Demo {
             // One that waits for a key notices nothing, and starts nothing either.
             let _ = tokio::time::timeout(NOTICE, story).await;
         }
-        let cleared = clear(&stage, self.keep);
+        let cleared = clear(&stage, self.keep, matches!(told, Some(Ok(_))));
         let told = told.unwrap_or_else(|| Err(interrupted()));
         self.end(&folder, told, cleared, began.elapsed())
     }
@@ -114,12 +118,15 @@ impl Demo {
             if let Err(another) = &cleared {
                 note(another.report().trim_end());
             }
-            let hint = if self.keep {
-                format!("everything lies in {shown}, and what the programs said in {shown}/logs")
+            if self.keep {
+                let logs = format!("{shown}/logs");
+                failure
+                    .hint(format!("everything lies in {shown}; what the programs said, in {logs}"))
             } else {
-                "`ledger demo --keep` leaves everything for you to look at".to_owned()
-            };
-            if failure.is_broken_pipe() { failure } else { failure.hint(hint) }
+                failure.hint(
+                    "nothing is left of it; `ledger demo --keep` leaves all for you to look at",
+                )
+            }
         })?;
         cleared?;
         let program = own_name();
@@ -128,7 +135,7 @@ impl Demo {
         } else {
             ending::removed(&shown, &program)
         };
-        ending::show(&mut Screen::new(Look::of_stdout(), shown), &parts, took)?;
+        ending::show(&mut Screen::resumed(Look::of_stdout(), shown), &parts, took)?;
         Ok(Exit::Done)
     }
 }
@@ -145,9 +152,9 @@ fn begin(stage: Arc<Stage>, pause: bool) -> oneshot::Receiver<Result<Told, Failu
 }
 
 /// Ends what runs, and lets the guard do the rest.
-fn clear(stage: &Stage, keep: bool) -> Result<(), Failure> {
+fn clear(stage: &Stage, keep: bool, done: bool) -> Result<(), Failure> {
     stage.clear()?;
-    stage.relieve_guard()?;
+    stage.relieve_guard(done)?;
     let folder = stage.folder();
     if !keep && folder.path().exists() {
         let shown = folder.shown();

@@ -27,6 +27,11 @@ impl Screen {
         Self { look, folder, step: 0, last: Last::Nothing }
     }
 
+    /// Goes on below what was shown already.
+    pub(crate) fn resumed(look: Look, folder: String) -> Self {
+        Self { last: Last::Output, ..Self::new(look, folder) }
+    }
+
     pub(crate) fn look(&self) -> Look {
         self.look
     }

@@ -8,7 +8,7 @@ use super::folder::Folder;
 use super::guard::Guard;
 use super::line::{Line, expand};
 use crate::failure::Failure;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -37,7 +37,6 @@ const INTERRUPTED: &str = "interrupted";
 pub(crate) struct Running {
     line: Line,
     child: Child,
-    group: Pid,
     log: PathBuf,
     heard: usize,
 }
@@ -77,19 +76,18 @@ impl Running {
         Failure::failed(format!("`{}` {how}{said}", self.line.short()))
     }
 
-    /// Asks it and all that it started to end, kills what does not, and reaps it.
+    /// Asks it to end, kills it if it does not, and reaps it.
     pub(crate) fn end(&mut self) -> io::Result<()> {
-        if self.child.try_wait()?.is_none() {
-            // It may end by itself this very moment.
-            let _ = kill_process_group(self.group, Signal::TERM);
-            let asked = Instant::now();
-            while self.child.try_wait()?.is_none() && asked.elapsed() < GRACE {
-                std::thread::sleep(POLL);
+        // It may have ended by itself.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let asked = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            if asked.elapsed() >= GRACE {
+                self.child.kill()?;
             }
+            std::thread::sleep(POLL);
         }
-        // What it started and did not end.
-        let _ = kill_process_group(self.group, Signal::KILL);
-        self.child.wait().map(drop)
+        Ok(())
     }
 }
 
@@ -100,6 +98,8 @@ pub(crate) struct Stage {
     program: PathBuf,
     /// None once it was relieved.
     guard: Mutex<Option<Guard>>,
+    /// The guard's group.
+    group: i32,
     /// What stays, by its name and in the order of its coming.
     cast: Mutex<Vec<(&'static str, Running)>>,
     exported: Mutex<Vec<(String, OsString)>>,
@@ -113,6 +113,7 @@ impl Stage {
         Self {
             folder,
             program: program.to_owned(),
+            group: guard.group(),
             guard: Mutex::new(Some(guard)),
             cast: Mutex::new(Vec::new()),
             exported: Mutex::new(Vec::new()),
@@ -125,15 +126,14 @@ impl Stage {
         &self.folder
     }
 
-    /// Tells the guard something, as long as there is one.
-    pub(crate) fn tell_guard(&self, tell: impl Fn(&mut Guard) -> io::Result<()>) -> io::Result<()> {
-        held(&self.guard).as_mut().map_or(Ok(()), tell)
-    }
-
-    /// Lets the guard clear up, and waits for it.
-    pub(crate) fn relieve_guard(&self) -> io::Result<()> {
-        let guard = held(&self.guard).take();
-        guard.map_or(Ok(()), Guard::relieve)
+    /// Lets the guard clear up, and waits for it. It does so more quickly after
+    /// a story that came to its end.
+    pub(crate) fn relieve_guard(&self, done: bool) -> io::Result<()> {
+        let Some(mut guard) = held(&self.guard).take() else { return Ok(()) };
+        if done {
+            guard.done()?;
+        }
+        guard.relieve()
     }
 
     /// Gives a variable to every program from here on.
@@ -158,13 +158,11 @@ impl Stage {
             Some(name) => command.stdout(private(&self.folder.path().join(name))?),
             None => command.stdout(file),
         };
-        let child = command.stdin(Stdio::null()).process_group(0).spawn().map_err(|e| {
-            Failure::from(e).context(format!("`{}` cannot be started", line.program()))
-        })?;
-        let group = Pid::from_child(&child);
-        let running = Running { line: line.clone(), child, group, log, heard: 0 };
-        self.tell_guard(|guard| guard.watch(group))?;
-        Ok(running)
+        let child =
+            command.stdin(Stdio::null()).process_group(self.group).spawn().map_err(|e| {
+                Failure::from(e).context(format!("`{}` cannot be started", line.program()))
+            })?;
+        Ok(Running { line: line.clone(), child, log, heard: 0 })
     }
 
     fn command(&self, line: &Line) -> Result<Command, Failure> {
@@ -172,7 +170,8 @@ impl Stage {
             if line.is_ledger() { self.program.as_path() } else { line.program().as_ref() };
         let mut command = Command::new(program);
         self.folder.prepare(&mut command);
-        let exported = held(&self.exported).clone();
+        let mut exported = held(&self.exported).clone();
+        exported.retain(|(name, _)| !line.is_without(name));
         command.arg0(line.program()).args(line.expanded_args(&self.folder)?);
         command.envs(exported).envs(line.expanded_env(&self.folder)?);
         Ok(command)
@@ -192,7 +191,6 @@ impl Stage {
         if heard.is_err() {
             running.end()?;
         }
-        self.tell_guard(|guard| guard.forget(running.group))?;
         match heard? {
             Heard::End(status) => Ok(Ended { status, last, running }),
             Heard::Word(never) => match never {},
@@ -216,7 +214,6 @@ impl Stage {
             Err(failure) => failure,
         };
         running.end()?;
-        self.tell_guard(|guard| guard.forget(running.group))?;
         Err(failed)
     }
 
@@ -257,8 +254,7 @@ impl Stage {
 
     /// Ends a program that stayed.
     pub(crate) fn dismiss(&self, mut running: Running) -> Result<(), Failure> {
-        running.end()?;
-        Ok(self.tell_guard(|guard| guard.forget(running.group))?)
+        Ok(running.end()?)
     }
 
     /// Makes everything that is under way stop, now and from here on.

@@ -321,7 +321,7 @@ fn agent(name: &str) -> Line {
         "--trusted-public-key",
         "$(cat cache.pub)",
     ]);
-    line.env("NIX_REMOTE", root(name)).in_background()
+    line.env("NIX_REMOTE", root(name)).without("LEDGER_TOKEN").in_background()
 }
 
 /// Returns the folder that is a machine's own root, with a store in it.
