@@ -8,7 +8,7 @@ import secrets
 import uuid
 
 import schemathesis
-import urllib3.connection
+from urllib3.connectionpool import HTTPConnectionPool
 
 # The ids of the tokens that the runs hold: they must not revoke them.
 HELD = set(filter(None, os.environ.get("LEDGER_HELD_TOKENS", "").split(",")))
@@ -48,15 +48,17 @@ def read_lines(context, response):
 shown = itertools.count()
 
 if os.environ.get("LEDGER_MANY_ADDRESSES"):
-    # Probes without a good token are part of the run, and an address that sends more
-    # than 30 of them in a minute is told to wait (429). So each connection comes from
-    # another address of this machine. The runs without a good token do without this,
-    # and see the 429.
+    # Requests without a good token are part of the run, and an address that sends more
+    # than 30 of them in a minute is told to wait (429). So each request comes over a
+    # connection of its own, from another address of this machine. The runs without a
+    # good token do without this, and see the 429.
     addresses = itertools.cycle(f"127.0.0.{n}" for n in range(2, 255))
-    connect = urllib3.connection.HTTPConnection._new_conn
+    get_connection = HTTPConnectionPool._get_conn
 
-    def connect_from_another_address(connection):
+    def get_fresh_connection(pool, timeout=None):
+        connection = get_connection(pool, timeout)
+        connection.close()
         connection.source_address = (next(addresses), 0)
-        return connect(connection)
+        return connection
 
-    urllib3.connection.HTTPConnection._new_conn = connect_from_another_address
+    HTTPConnectionPool._get_conn = get_fresh_connection
