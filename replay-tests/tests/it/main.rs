@@ -4,4 +4,5 @@ mod boundaries;
 mod deploy;
 mod docs;
 mod fuzz;
+mod monitoring;
 mod rig;
