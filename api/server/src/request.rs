@@ -45,7 +45,7 @@ struct Inner {
 impl Asked {
     fn new(request: &Request) -> Self {
         let id = id_of(request.headers());
-        let span = error_span!(target: TARGET, "request", id, token = field::Empty);
+        let span = error_span!(target: TARGET, "request", %id, token = field::Empty);
         Self(Arc::new(Inner {
             id,
             method: method_of(request.method()),
@@ -99,9 +99,9 @@ impl Asked {
         let (status, ms) = (status.as_u16(), milliseconds(begun));
         // A line stands alone: its fields are not those of a span around it.
         if status >= 500 {
-            warn!(target: TARGET, parent: None, request = id, method, route, status, ms, bytes, token, "A request failed.");
+            warn!(target: TARGET, parent: None, request = %id, %method, %route, status, ms, bytes, token, "A request failed.");
         } else {
-            info!(target: TARGET, parent: None, request = id, method, route, status, ms, bytes, token, "A request was answered.");
+            info!(target: TARGET, parent: None, request = %id, %method, %route, status, ms, bytes, token, "A request was answered.");
         }
     }
 }
@@ -124,7 +124,7 @@ pub(crate) async fn observe(
 ) -> Response {
     let asked = Asked::new(&request);
     if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
-        debug!(target: TARGET, parent: None, request = asked.0.id, %peer, "A request came in.");
+        debug!(target: TARGET, parent: None, request = %asked.0.id, %peer, "A request came in.");
     }
     request.extensions_mut().insert(asked.clone());
     let mut unanswered = Unanswered(Some(&asked));
@@ -142,7 +142,7 @@ impl Drop for Unanswered<'_> {
         let Some(Asked(asked)) = self.0 else { return };
         let Inner { id, method, route, begun, token, .. } = &**asked;
         let (ms, token) = (milliseconds(begun), token.get().map(field::display));
-        info!(target: TARGET, parent: None, request = id, method, route, ms, token, "Nobody waits for an answer any more.");
+        info!(target: TARGET, parent: None, request = %id, %method, %route, ms, token, "Nobody waits for an answer any more.");
     }
 }
 

@@ -7,5 +7,6 @@ mod deploy;
 mod docs;
 mod fuzz;
 mod manual;
+mod monitoring;
 mod reference;
 mod rig;

@@ -77,6 +77,9 @@ struct Moment {
 /// Returns every figure of the server, as it is now.
 pub(crate) async fn scrape(server: &Server, format: Format) -> Result<String, fmt::Error> {
     let snapshot = server.image();
+    // After the snapshot, so that it is no smaller, and at once, so that what is
+    // appended meanwhile is no lag.
+    let head = server.log.head().borrow().0;
     let database_bytes = server.log.database_bytes().await;
     let database_bytes = database_bytes.map_err(|error| {
         tracing::warn!(error = crate::problem::chain(&error), "The database cannot be measured.");
@@ -84,8 +87,7 @@ pub(crate) async fn scrape(server: &Server, format: Format) -> Result<String, fm
     let process = tokio::task::spawn_blocking(process::read).await;
     let moment = Moment {
         agents: agents(counted(&snapshot.state)),
-        // After the snapshot, so that it is no smaller.
-        head: server.log.head().borrow().0,
+        head,
         folded: snapshot.position.0,
         database_bytes: database_bytes.ok(),
         // Without an answer there are no figures of it.

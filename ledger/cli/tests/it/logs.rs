@@ -129,8 +129,8 @@ fn a_line_of_text_names_the_request_its_route_and_its_token() {
     let admin = server.admin();
     let answer = server.ask("GET /v1/deployments/web-7%231", &admin, "X-Request-Id: mine-1\r\n");
     assert_eq!(id_of(&answer), "mine-1");
-    let line = server.until(&["request=\"mine-1\""]);
-    for words in ["method=\"GET\"", "route=\"/v1/deployments/{which}\"", "status=404", "token=0"] {
+    let line = server.until(&["request=mine-1 "]);
+    for words in ["method=GET ", "route=/v1/deployments/{which} ", "status=404", "token=0"] {
         assert!(line.contains(words), "{words} is not in {line}");
     }
     assert!(line.contains("INFO") && line.contains("A request was answered."), "{line}");
@@ -198,10 +198,10 @@ fn an_address_is_logged_at_debug_only() {
         let mut server = Logged::start(&["--log", log]);
         let answer = server.ask("GET /healthz", "", "X-Request-Id: here\r\n");
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        server.until(&["A request was answered.", "request=\"here\""]);
+        server.until(&["A request was answered.", "request=here "]);
         let lines = server.stop();
         let peer = lines.iter().find(|line| line.contains("peer=127.0.0.1:"));
-        assert_eq!(peer.is_some_and(|line| line.contains("request=\"here\"")), shown, "{lines:#?}");
+        assert_eq!(peer.is_some_and(|line| line.contains("request=here ")), shown, "{lines:#?}");
     }
 }
 

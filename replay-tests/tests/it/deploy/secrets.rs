@@ -11,14 +11,23 @@ use std::path::{Path, PathBuf};
 
 #[test]
 fn no_token_is_left_in_any_file_log_or_process() {
+    leaves_no_token("text");
+}
+
+#[test]
+fn no_token_is_left_in_any_file_or_process_where_logs_are_json() {
+    leaves_no_token("json");
+}
+
+fn leaves_no_token(form: &str) {
     // Everybody writes down as much as can be asked for.
-    let log = "LEDGER_LOG=trace";
-    let server = Options { wrapper: vec!["env".into(), log.into()], ..Options::default() };
+    let log =
+        ["env".to_owned(), "LEDGER_LOG=trace".to_owned(), format!("LEDGER_LOG_FORMAT={form}")];
+    let server = Options { wrapper: log.to_vec(), ..Options::default() };
     let mut world = World::with(server, Settings::default());
     let admin = world.server.admin_token();
     let agent_token = world.agent_token();
-    let wrapper = vec!["env".into(), log.into()];
-    let settings = Settings { wrapper, ..Settings::default() };
+    let settings = Settings { wrapper: log.to_vec(), ..Settings::default() };
     let mut agent = Agent::launch(&world, "web-1", "web-1", settings);
     world.wait_for_sessions("web-1", 1);
     let path = world.nix.offer(&Closure::new(Kind::HomeManager, "home").gated());

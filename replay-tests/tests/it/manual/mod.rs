@@ -25,6 +25,7 @@ const PAGES: &[&str] = &[
     "getting-started/fleet-from-ci.md",
     "getting-started/laptop.md",
     "getting-started/several-agents.md",
+    "metrics.md",
     "operating/backup.md",
     "operating/reverse-proxy.md",
     "operating/tls.md",
@@ -103,6 +104,11 @@ fn on_a_laptop() {
 #[test]
 fn several_agents_on_one_machine() {
     follow("getting-started/several-agents.md");
+}
+
+#[test]
+fn figures() {
+    follow("metrics.md");
 }
 
 #[test]

@@ -123,7 +123,8 @@ fn launch(folder: &Path, options: &Options, port: u16) -> (Process, String) {
         .args(&options.args);
     let mut process = Process::start("serve", serve, folder);
     let url = process.wait_for_line("the address", |line| {
-        let url = line.split("listening on ").nth(1)?.split_whitespace().next()?;
+        // In JSON, the line goes on with a quotation mark.
+        let url = line.split("listening on ").nth(1)?.split([' ', '"']).next()?;
         Some(url.trim_end_matches('/').to_owned())
     });
     (process, url)
