@@ -42,6 +42,8 @@ async fn run_until(
     loop {
         let (page, at_head) = scan.run(server, from).await?;
         if !page.events.is_empty() || !at_head {
+            // Between the guard and the page, the token may have been revoked.
+            scan.filter.caller.must_still_hold(server, page.head).await?;
             return Ok(page);
         }
         from = page.next;
