@@ -151,8 +151,15 @@ impl Socket {
 
     /// Closes the connection. A peer that does not answer is left alone.
     pub async fn close(&mut self) {
+        let parting = async {
+            self.stream.close(None).await?;
+            // A connection that ends with something unread is reset, and the peer
+            // may then never read what was said last.
+            while self.stream.next().await.transpose()?.is_some() {}
+            Ok::<(), Error>(())
+        };
         // Whether the peer hears it changes nothing for us.
-        let _ = timeout(CLOSE_DEADLINE, self.stream.close(None)).await;
+        let _ = timeout(CLOSE_DEADLINE, parting).await;
     }
 
     async fn deliver(&mut self, message: Message) -> Result<(), SocketError> {
