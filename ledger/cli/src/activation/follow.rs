@@ -4,6 +4,7 @@
 //! place until the wait is over, and nothing is shown twice.
 
 use super::item::{Item, Verdict};
+use super::outage::{Outage, Poll};
 use super::progress::{Mark, Progress};
 use super::view::View;
 use crate::daemon::StopSignals;
@@ -16,8 +17,7 @@ use data_encoding::BASE64;
 use ledger_core::{ActivationId, Position, Timestamp};
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
@@ -42,7 +42,8 @@ pub(crate) struct Follow {
 
 /// The two long polls, each with the place that it has reached.
 struct Polls {
-    client: Client,
+    log_client: Client,
+    output_client: Client,
     activation: ActivationId,
     log_from: Position,
     log_begun: Instant,
@@ -58,7 +59,7 @@ impl Polls {
             wait: Some(WAIT_SECONDS_MAX),
             ..LogQuery::default()
         };
-        let client = self.client.clone();
+        let client = self.log_client.clone();
         Box::pin(async move {
             tokio::time::sleep(pause).await;
             client.log(&query).await
@@ -88,7 +89,7 @@ impl Polls {
             wait: Some(if held { HELD_WAIT_SECONDS } else { WAIT_SECONDS_MAX }),
             ..OutputQuery::default()
         };
-        let client = self.client.clone();
+        let client = self.output_client.clone();
         Box::pin(async move {
             tokio::time::sleep(pause).await;
             client.output(&query).await
@@ -104,8 +105,8 @@ impl Follow {
         progress: &mut Progress,
         view: &mut View,
     ) -> Result<Verdict, Failure> {
-        let broken = Arc::new(AtomicBool::new(false));
-        let mut polls = self.polls(broken.clone());
+        let outage = Arc::new(Mutex::new(Outage::default()));
+        let mut polls = self.polls(&outage);
         let mut log = polls.log(Duration::ZERO);
         let mut output = polls.output(false, Duration::ZERO);
         // Whether the output was asked for while an end waited for it.
@@ -120,7 +121,7 @@ impl Follow {
         while !progress.is_done() {
             tokio::select! {
                 page = &mut log => {
-                    self.mended(&broken);
+                    self.answered(&outage, Poll::Log);
                     let page = page?;
                     for event in &page.events {
                         view.show(&progress.event(event))?;
@@ -134,7 +135,7 @@ impl Follow {
                     }
                 }
                 page = &mut output => {
-                    self.mended(&broken);
+                    self.answered(&outage, Poll::Output);
                     let page = page?;
                     view.show(&take_output(progress, &page, asked.0))?;
                     asked = (progress.mark(), progress.holds());
@@ -165,9 +166,10 @@ impl Follow {
         Ok(progress.verdict(otherwise))
     }
 
-    fn polls(&self, broken: Arc<AtomicBool>) -> Polls {
+    fn polls(&self, outage: &Arc<Mutex<Outage>>) -> Polls {
         Polls {
-            client: self.patient_client(broken),
+            log_client: self.patient_client(outage.clone(), Poll::Log),
+            output_client: self.patient_client(outage.clone(), Poll::Output),
             activation: self.activation,
             log_from: self.from,
             log_begun: Instant::now(),
@@ -177,13 +179,13 @@ impl Follow {
     }
 
     /// A client that asks again until the deadline, and says so once.
-    fn patient_client(&self, broken: Arc<AtomicBool>) -> Client {
+    fn patient_client(&self, outage: Arc<Mutex<Outage>>, poll: Poll) -> Client {
         let patience = self.deadline.saturating_duration_since(Instant::now());
         // The deadline ends the wait; a retry must not end it before.
         let client = self.client.clone().with_patience(patience.saturating_mul(2));
         let address = self.client.address().to_owned();
         client.on_retry(Arc::new(move |error, _| {
-            if !broken.swap(true, Ordering::Relaxed) {
+            if lock(&outage).broke(poll) {
                 note(format!(
                     "{error}; the activation goes on, and is followed again as soon as {address} answers"
                 ));
@@ -191,11 +193,16 @@ impl Follow {
         }))
     }
 
-    fn mended(&self, broken: &AtomicBool) {
-        if broken.swap(false, Ordering::Relaxed) {
+    fn answered(&self, outage: &Mutex<Outage>, poll: Poll) {
+        if lock(outage).was_answered(poll) {
             note(format!("{} answers again", self.client.address()));
         }
     }
+}
+
+/// Whole before and after each change, whoever died holding it.
+fn lock(outage: &Mutex<Outage>) -> MutexGuard<'_, Outage> {
+    outage.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Ticks from a period on; what is late moves what follows.

@@ -8,6 +8,7 @@ mod change;
 pub(crate) mod follow;
 pub(crate) mod item;
 mod lines;
+mod outage;
 pub(crate) mod progress;
 pub(crate) mod text;
 pub(crate) mod view;
