@@ -185,13 +185,18 @@ fn times() -> Result<()> {
         ("for comparison: one HTTP round trip on an open connection", &times.round_trip),
         ("for comparison: 4 KiB written and synced (`fdatasync`) in the same folder", &times.sync),
     ] {
-        let of = |hundredths| -> Result<String> {
-            Ok(format!("{:.1}", quantile(samples, hundredths)?.as_secs_f64() * 1000.0))
-        };
+        let of =
+            |hundredths| -> Result<String> { Ok(milliseconds(quantile(samples, hundredths)?)) };
         table.row(&[what.to_owned(), of(50)?, of(99)?, of(100)?]);
     }
     println!("{table}");
     Ok(())
+}
+
+/// Returns a time in milliseconds, with two digits at least.
+fn milliseconds(time: Duration) -> String {
+    let value = time.as_secs_f64() * 1000.0;
+    if value < 1.0 { format!("{value:.2}") } else { format!("{value:.1}") }
 }
 
 /// Builds a closure in the agent's store, and returns the file that asks for it.

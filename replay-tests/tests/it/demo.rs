@@ -233,6 +233,19 @@ fn where_nix_may_not_build_the_demo_adds_the_versions_and_says_so() {
 }
 
 #[test]
+fn a_folder_for_temporary_files_that_is_closed_is_named() {
+    let machine = Machine::new(true);
+    let closed = fs::Permissions::from_mode(0o555);
+    fs::set_permissions(machine.path("tmp"), closed).expect("a mode can be set");
+    let output = machine.demo(&[]).output();
+    assert_eq!((output.code(), output.stdout.as_str()), (Some(1), ""));
+    for word in ["cannot be made", "Caused by: Permission denied", "Hint: set TMPDIR"] {
+        assert!(output.stderr.contains(word), "no {word:?} in {}", output.stderr);
+    }
+    machine.assert_nothing_left();
+}
+
+#[test]
 fn without_nix_the_demo_says_what_to_install() {
     let machine = Machine::new(false);
     let mut demo = command(machine.path("ledger"), &machine.path("home"));
@@ -262,7 +275,7 @@ fn a_step_that_fails_is_named_with_the_last_words_and_cleared_up() {
     for word in [
         "Error: step 2 failed (Nix builds three versions",
         "Caused by: `nix copy` ended with exit status 7; it said last:\n  the disk is full\n",
-        "Hint: nothing is left of it; `ledger demo --keep`",
+        "Hint: nothing of it is left; with --keep",
     ] {
         assert!(output.stderr.contains(word), "no {word:?} in {}", output.stderr);
     }

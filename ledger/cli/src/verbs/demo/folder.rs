@@ -56,21 +56,13 @@ impl Folder {
         Ok(Self(parent.join(format!("{PREFIX}{}", HEXLOWER.encode(&random)))))
     }
 
-    #[cfg(test)]
+    /// Returns the folder at a path.
     pub(crate) fn at(path: &Path) -> Self {
         Self(path.to_owned())
     }
 
-    /// Makes it, closed to others.
-    pub(crate) fn make(&self) -> Result<(), Failure> {
-        self.try_make().map_err(|e| {
-            Failure::from(e)
-                .context(format!("the demo's folder {} cannot be made", self.shown()))
-                .hint("set TMPDIR to a folder that you may write to")
-        })
-    }
-
-    fn try_make(&self) -> io::Result<()> {
+    /// Makes it, closed to others. One that is there already is not taken.
+    pub(crate) fn make(&self) -> io::Result<()> {
         DirBuilder::new().mode(0o700).create(&self.0)?;
         PARTS.iter().try_for_each(|part| fs::create_dir(self.0.join(part)))?;
         self.write("nix/nix.conf", NIX_CONF)

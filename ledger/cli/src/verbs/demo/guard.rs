@@ -13,9 +13,9 @@
 //! - `keep`: leave the demo's folder where it is,
 //! - `done`: all has come to its end, so that nobody straggles.
 
-use super::folder;
+use super::folder::{self, Folder};
 use crate::daemon::StopSignals;
-use crate::failure::{Exit, Outcome};
+use crate::failure::{Exit, Failure, Outcome};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
@@ -48,18 +48,26 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Posts a guard over a folder that is about to be made.
-    pub(crate) fn post(program: &Path, folder: &Path) -> io::Result<Self> {
+    /// Posts a guard, which makes the folder.
+    pub(crate) fn post(program: &Path, folder: &Path) -> Result<Self, Failure> {
+        let cannot = |e: io::Error| Failure::from(e).context("the demo cannot start its guard");
         let mut command = own(program, &[GUARD]);
         command.arg(folder).stdout(Stdio::piped());
-        let mut process = command.spawn()?;
-        let none = || io::Error::other("its pipes are missing");
+        let mut process = command.spawn().map_err(cannot)?;
+        let none = || cannot(io::Error::other("it has no pipes"));
         let (ear, mouth) = (process.stdin.take(), process.stdout.take());
         let (ear, mouth) = (ear.ok_or_else(none)?, mouth.ok_or_else(none)?);
-        let mut group = String::new();
-        BufReader::new(mouth).read_line(&mut group)?;
-        let group = group.trim().parse().map_err(|_| io::Error::other("it made no group"))?;
-        Ok(Self { process, ear, group })
+        let mut said = String::new();
+        BufReader::new(mouth).read_line(&mut said).map_err(cannot)?;
+        match said.trim().parse() {
+            Ok(group) => Ok(Self { process, ear, group }),
+            Err(_) => {
+                let shown = folder.display();
+                Err(Failure::failed(said.trim())
+                    .context(format!("the demo's folder {shown} cannot be made"))
+                    .hint("set TMPDIR to a folder that you may write to"))
+            }
+        }
     }
 
     /// Returns the group that programs are to be started into.
@@ -118,10 +126,18 @@ impl Told {
     }
 }
 
-/// Guards until the demo is gone, then clears up.
+/// Makes the folder, guards until the demo is gone, then clears up.
 pub(crate) fn stand(program: &Path, folder: &Path) -> Outcome {
     // Whoever ends this process by a signal means the demo.
     let _signals = StopSignals::new()?;
+    if let Err(error) = Folder::at(folder).make() {
+        // What is half made would be this guard's alone, but for one that was there.
+        if error.kind() != io::ErrorKind::AlreadyExists {
+            remove(folder, Duration::ZERO)?;
+        }
+        writeln!(io::stdout(), "{error}")?;
+        return Ok(Exit::Failed);
+    }
     // It ends with us, for we hold its pipe.
     let mut anchor = own(program, &[ANCHOR]).spawn()?;
     let group = Pid::from_child(&anchor);

@@ -26,6 +26,7 @@ use screen::Screen;
 use stage::Stage;
 use std::ffi::OsString;
 use std::fs;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -80,14 +81,12 @@ impl Demo {
         let mut signals = StopSignals::new()?;
         let folder = Folder::planned()?;
         let program = agent::supervisor::own_program();
-        // Before there is anything to guard, so that there is no moment without.
-        let mut guard = Guard::post(&program, folder.path())
-            .map_err(|e| Failure::from(e).context("the demo cannot start its guard"))?;
+        // It makes the folder itself, so that there is no moment without a guard.
+        let mut guard = Guard::post(&program, folder.path())?;
         if self.keep {
             guard.keep()?;
         }
         leave_no_locks(&mut guard)?;
-        folder.make()?;
         let stage = Arc::new(Stage::new(folder.clone(), &program, guard));
         let mut story = begin(Arc::clone(&stage), self.pause);
         let told = tokio::select! {
@@ -100,42 +99,43 @@ impl Demo {
             let _ = tokio::time::timeout(NOTICE, story).await;
         }
         let cleared = clear(&stage, self.keep, matches!(told, Some(Ok(_))));
-        let told = told.unwrap_or_else(|| Err(interrupted()));
-        self.end(&folder, told, cleared, began.elapsed())
+        match told {
+            Some(Ok(told)) => {
+                cleared?;
+                self.tell_how_to_go_on(&folder, &told, began.elapsed())
+            }
+            failed => {
+                // The first failure is the one to tell; of another it is enough to know.
+                if let Err(another) = &cleared {
+                    note(another.report().trim_end());
+                }
+                let failure = failed.and_then(Result::err).unwrap_or_else(interrupted);
+                Err(self.with_what_is_left(failure, &folder, cleared.is_ok()))
+            }
+        }
     }
 
-    /// Says how it went and how to go on.
-    fn end(
-        &self,
-        folder: &Folder,
-        told: Result<Told, Failure>,
-        cleared: Result<(), Failure>,
-        took: Duration,
-    ) -> Outcome {
+    /// Adds to a failure where everything lies, or that nothing does.
+    fn with_what_is_left(&self, failure: Failure, folder: &Folder, cleared: bool) -> Failure {
         let shown = folder.shown();
-        let told = told.map_err(|failure| {
-            // The first failure is the one to tell; of another it is enough to know.
-            if let Err(another) = &cleared {
-                note(another.report().trim_end());
-            }
-            if self.keep {
-                let logs = format!("{shown}/logs");
-                failure
-                    .hint(format!("everything lies in {shown}; what the programs said, in {logs}"))
-            } else {
-                failure.hint(
-                    "nothing is left of it; `ledger demo --keep` leaves all for you to look at",
-                )
-            }
-        })?;
-        cleared?;
+        if self.keep {
+            failure
+                .hint(format!("everything lies in {shown}; what the programs said is in its logs"))
+        } else if cleared {
+            failure.hint("nothing of it is left; with --keep it all stays, to be looked at")
+        } else {
+            failure
+        }
+    }
+
+    fn tell_how_to_go_on(&self, folder: &Folder, told: &Told, took: Duration) -> Outcome {
         let program = own_name();
         let parts = if self.keep {
-            ending::kept(folder, &told, &program)?
+            ending::kept(folder, told, &program)?
         } else {
-            ending::removed(&shown, &program)
+            ending::removed(&folder.shown(), &program)
         };
-        ending::show(&mut Screen::resumed(Look::of_stdout(), shown), &parts, took)?;
+        ending::show(&mut Screen::resumed(Look::of_stdout(), folder.shown()), &parts, took)?;
         Ok(Exit::Done)
     }
 }
@@ -191,6 +191,10 @@ fn own_name() -> String {
 }
 
 fn interrupted() -> Failure {
+    if io::stderr().is_terminal() {
+        // Away from what the terminal shows of the key.
+        note("");
+    }
     Failure::failed("the demo was interrupted")
 }
 
