@@ -1,7 +1,7 @@
 //! `ledger demo`: the main job, for real, in a folder of its own.
 //!
 //! [`story`] tells it, on a thread of its own: it starts the programs that a
-//! user would start, by the [`line`]s that it shows, on a [`stage`]. A [`guard`]
+//! user would start, by the [`mod@line`]s that it shows, on a [`stage`]. A [`guard`]
 //! sees to it that nothing is left, however the demo ends.
 
 mod ending;
