@@ -119,8 +119,10 @@ impl Serve {
         let server = api_server::start(config, log, clock)
             .await
             .map_err(|e| Failure::from(e).context("the server cannot start"))?;
+        // Before anybody knows that there is something to stop.
+        let signals = StopSignals::new()?;
         self.greet(&server, &data);
-        run_until_stopped(server, &self.daemon).await
+        run_until_stopped(server, signals, &self.daemon).await
     }
 
     fn data_folder(&self) -> Result<PathBuf, Failure> {
@@ -189,8 +191,11 @@ impl Serve {
 }
 
 /// Waits for a signal or for a failure that the server cannot live with.
-async fn run_until_stopped(server: api_server::Running, daemon: &Daemon) -> Outcome {
-    let mut signals = StopSignals::new()?;
+async fn run_until_stopped(
+    server: api_server::Running,
+    mut signals: StopSignals,
+    daemon: &Daemon,
+) -> Outcome {
     let failed = tokio::select! {
         () = signals.next() => None,
         why = server.failed() => Some(why),

@@ -2,6 +2,7 @@
 
 use crate::support::{Agent, DEADLINE, Run, Script, Server};
 use ledger_core::event::FailureOutcome;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -34,7 +35,7 @@ impl World {
     pub(crate) fn activate(&self, more: &[&str]) -> Activation {
         let mut command = self.server.with_token(&self.activate, &["activate", &self.spec]);
         command.args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Activation(command.spawn().expect("starts"))
+        Activation { child: command.spawn().expect("starts"), printed: String::new() }
     }
 
     fn show(&self, token: &Path, args: &[&str]) -> Run {
@@ -42,14 +43,37 @@ impl World {
     }
 }
 
-pub(crate) struct Activation(Child);
+pub(crate) struct Activation {
+    pub(crate) child: Child,
+    /// What was read of its output before the end.
+    printed: String,
+}
 
 impl Activation {
+    /// Waits until it has printed a line.
+    async fn until_printed(mut self, line: &str) -> Self {
+        let line = line.to_owned();
+        let reading = tokio::task::spawn_blocking(move || {
+            let stdout = self.child.stdout.as_mut().expect("piped");
+            // Byte by byte, so that the rest is left for the end.
+            while self.printed.lines().next_back() != Some(&line) || !self.printed.ends_with('\n') {
+                let mut byte = [0];
+                stdout.read_exact(&mut byte).expect("one more byte");
+                self.printed.push(byte[0].into());
+            }
+            self
+        });
+        tokio::time::timeout(DEADLINE, reading).await.expect("printed in time").expect("joins")
+    }
+
     /// Waits for the end.
     pub(crate) async fn end(self) -> Run {
-        let ended = tokio::task::spawn_blocking(move || self.0.wait_with_output());
+        let Self { child, printed } = self;
+        let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
         let ended = tokio::time::timeout(DEADLINE, ended).await.expect("ends in time");
-        ended.expect("joins").expect("read").into()
+        let mut run = Run::from(ended.expect("joins").expect("read"));
+        run.stdout.insert_str(0, &printed);
+        run
     }
 }
 
@@ -202,6 +226,8 @@ async fn a_server_that_dies_meanwhile_is_followed_again_and_nothing_is_told_twic
     let activation = world.activate(&[]);
     let deployment = agent.claim().await;
     agent.say(deployment, 0, "one\n").await;
+    // Until it follows, another part of it would find the server gone.
+    let activation = activation.until_printed("web-1 | one").await;
     world.server = world.server.kill_and_start_again();
     agent.connect_again().await;
     agent.say(deployment, 4, "two\n").await;
@@ -221,7 +247,7 @@ async fn a_reader_that_goes_away_does_not_change_how_it_ends() {
     let world = World::new(&["web-1"]);
     let mut agent = world.connect("web-1").await;
     let mut activation = world.activate(&[]);
-    drop(activation.0.stdout.take());
+    drop(activation.child.stdout.take());
     agent.play(Script::Fail("error: no such path\n", FailureOutcome::Unchanged)).await;
     let run = activation.end().await;
     assert_eq!(run.code, 1, "{run:?}");
