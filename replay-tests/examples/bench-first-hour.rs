@@ -25,6 +25,9 @@ const WARM_UP: usize = 4;
 /// Bytes of the write that is synced for comparison: about an append's.
 const SYNCED_BYTES: usize = 4096;
 
+/// What this machine trusts, on Debian.
+const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 /// Two closures that Nix makes without a compiler and without a network.
 const EXPRESSION: &str = r#"{ number }:
 derivation {
@@ -54,14 +57,29 @@ struct Pair {
     folder: TempDir,
 }
 
+/// How an agent reaches its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    /// In the clear, as on one machine.
+    Plain,
+    /// Encrypted, with a certificate of an authority beside all that this
+    /// machine trusts.
+    Tls,
+}
+
 impl Pair {
-    fn start() -> Result<Self> {
+    fn start(link: Link) -> Result<Self> {
         let folder = TempDir::with_prefix("ledger-bench-")?;
         let mut serve = command(program("ledger")?, folder.path());
         serve.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(folder.path().join("data"));
+        if link == Link::Tls {
+            make_certificates(folder.path())?;
+            serve.arg("--tls-cert").arg(folder.path().join("cert.pem"));
+            serve.arg("--tls-key").arg(folder.path().join("key.pem"));
+        }
         let mut server = Stays::start(serve, folder.path().join("server.log"))?;
-        let url = server
-            .wait_for(|line| line.strip_prefix("listening on ").map(|url| url.trim().to_owned()))?;
+        let listens = |line: &str| Some(line.strip_prefix("listening on ")?.trim().to_owned());
+        let url = server.wait_for(listens)?;
         let mut create = ledger(folder.path(), &url)?;
         create.args(["token", "create", "--kind", "agent"]);
         let token = folder.path().join("agent-token");
@@ -70,6 +88,7 @@ impl Pair {
         agent.args(["bench", "--url", &url, "--token-file"]).arg(&token);
         agent.arg("--profile").arg(folder.path().join("profile"));
         agent.arg("--state").arg(folder.path().join("state"));
+        agent.env("SSL_CERT_FILE", folder.path().join("trusted.pem"));
         let mut agent = Stays::start(agent, folder.path().join("agent.log"))?;
         agent.wait_for(|line| line.contains("connected to").then_some(()))?;
         Ok(Self { agent, server, url, folder })
@@ -89,59 +108,77 @@ fn ledger(folder: &Path, url: &str) -> Result<std::process::Command> {
     let mut ledger = command(program("ledger")?, folder);
     let token = fs::read_to_string(folder.join("data/admin-token"))?;
     ledger.env("LEDGER_URL", url).env("LEDGER_TOKEN", token.trim());
+    ledger.env("SSL_CERT_FILE", folder.join("trusted.pem"));
     Ok(ledger)
 }
 
+/// Makes a certificate for the loopback address, and the file of all that is trusted.
+fn make_certificates(folder: &Path) -> Result<()> {
+    let mut params = rcgen::CertificateParams::new(Vec::new())?;
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca_key = rcgen::KeyPair::generate()?;
+    let ca = params.self_signed(&ca_key)?;
+    let issuer = rcgen::Issuer::new(params, ca_key);
+    let key = rcgen::KeyPair::generate()?;
+    let cert = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()])?;
+    let cert = cert.signed_by(&key, &issuer)?;
+    fs::write(folder.join("cert.pem"), cert.pem())?;
+    fs::write(folder.join("key.pem"), key.serialize_pem())?;
+    let machine = fs::read_to_string(TRUSTED).with_context(|| format!("{TRUSTED} is missing"))?;
+    Ok(fs::write(folder.join("trusted.pem"), format!("{machine}\n{}", ca.pem()))?)
+}
+
 fn memory() -> Result<()> {
-    let (mut agents, mut servers) = (Vec::new(), Vec::new());
-    let mut late = None;
-    for start in 1..=STARTS {
-        let pair = Pair::start()?;
-        std::thread::sleep(SETTLE);
-        agents.push(Memory::of(pair.agent.id())?);
-        servers.push(Memory::of(pair.server.id())?);
-        if start == STARTS {
-            std::thread::sleep(SETTLE_LONG);
-            late = Some((Memory::of(pair.agent.id())?, Memory::of(pair.server.id())?));
-        }
-    }
-    let (late_agent, late_server) = late.context("there was no start")?;
     println!(
         "Memory in MiB, {} s after the agent connected; median of {STARTS} starts.\n",
         SETTLE.as_secs()
     );
     let later = format!("resident {} s later", SETTLE_LONG.as_secs());
-    let header = [
+    let mut table = Table::new(&[
         "process",
         "resident (RSS)",
-        "most of them",
+        "highest",
         "proportional (PSS)",
         "anonymous",
         &later,
         "target",
-    ];
-    let mut table = Table::new(&header);
-    let rows = [
-        ("`ledger-agent`, idle and connected", &agents, late_agent, "under 15"),
-        ("`ledger serve`, empty log, one agent", &servers, late_server, "under 40"),
-    ];
-    for (name, samples, late, target) in rows {
-        let of = |read: fn(&Memory) -> u64, hundredths| -> Result<String> {
-            let values: Vec<u64> = samples.iter().map(read).collect();
-            Ok(mib(quantile(&values, hundredths)?))
-        };
-        table.row(&[
-            name.to_owned(),
-            of(|memory| memory.resident, 50)?,
-            of(|memory| memory.resident, 100)?,
-            of(|memory| memory.proportional, 50)?,
-            of(|memory| memory.anonymous, 50)?,
-            mib(late.resident),
-            target.to_owned(),
-        ]);
+    ]);
+    for (link, words) in [(Link::Tls, "over TLS"), (Link::Plain, "over plain HTTP")] {
+        let (mut agents, mut servers) = (Vec::new(), Vec::new());
+        for start in 1..=STARTS {
+            let pair = Pair::start(link)?;
+            std::thread::sleep(SETTLE);
+            agents.push(Memory::of(pair.agent.id())?);
+            servers.push(Memory::of(pair.server.id())?);
+            if start < STARTS {
+                continue;
+            }
+            std::thread::sleep(SETTLE_LONG);
+            let (agent, server) = (Memory::of(pair.agent.id())?, Memory::of(pair.server.id())?);
+            let name = format!("`ledger-agent`, idle, connected {words}");
+            table.row(&memory_row(&name, &agents, agent, "under 15")?);
+            let name = format!("`ledger serve`, empty log, one agent {words}");
+            table.row(&memory_row(&name, &servers, server, "under 40")?);
+        }
     }
     println!("{table}");
     Ok(())
+}
+
+fn memory_row(name: &str, samples: &[Memory], late: Memory, target: &str) -> Result<Vec<String>> {
+    let of = |read: fn(&Memory) -> u64, hundredths| -> Result<String> {
+        let values: Vec<u64> = samples.iter().map(read).collect();
+        Ok(mib(quantile(&values, hundredths)?))
+    };
+    Ok(vec![
+        name.to_owned(),
+        of(|memory| memory.resident, 50)?,
+        of(|memory| memory.resident, 100)?,
+        of(|memory| memory.proportional, 50)?,
+        of(|memory| memory.anonymous, 50)?,
+        mib(late.resident),
+        target.to_owned(),
+    ])
 }
 
 fn mib(kib: u64) -> String {
@@ -160,7 +197,7 @@ struct Times {
 }
 
 fn times() -> Result<()> {
-    let pair = Pair::start()?;
+    let pair = Pair::start(Link::Plain)?;
     let specs = [spec(&pair, "1")?, spec(&pair, "2")?];
     let mut alternate = specs.iter().cycle();
     let mut times = Times::default();
