@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 /// The pages with commands, by their path under `docs`.
 const PAGES: &[&str] = &[
+    "configuration.md",
     "getting-started/developer-environment.md",
     "getting-started/fleet-from-ci.md",
     "getting-started/laptop.md",
@@ -104,6 +105,11 @@ fn on_a_laptop() {
 #[test]
 fn several_agents_on_one_machine() {
     follow("getting-started/several-agents.md");
+}
+
+#[test]
+fn configuration() {
+    follow("configuration.md");
 }
 
 #[test]
