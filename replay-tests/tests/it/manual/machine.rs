@@ -29,7 +29,7 @@ done
 mkdir -p /nix
 mount -t tmpfs tmpfs /nix
 mkdir -p /etc/nix
-printf 'build-users-group =\nsubstituters =\nsandbox = false\n' > /etc/nix/nix.conf
+printf 'build-users-group =\nsubstituters =\n' > /etc/nix/nix.conf
 rm -rf /var/lib/ledger /var/lib/ledger-agent /etc/ledger /run/ledger-agent
 mkdir -p "$HOME" /var/lib/nginx /var/log/nginx
 ip link set lo up
