@@ -13,16 +13,16 @@ use std::process::{Child, ChildStdin, Stdio};
 use tempfile::TempDir;
 
 /// Where a page's user is at home.
-const HOME: &str = "/home/you";
+const HOME: &str = "/mnt/you";
 
-/// Every folder that pages write to becomes a layer over this machine's, in
-/// memory; the store begins empty. Nix builds without a daemon and asks nobody
+/// Every folder of the system that pages write to becomes a layer over this
+/// machine's, in memory; home is there too, and the store begins empty. Nix builds without a daemon and asks nobody
 /// outside, which could not answer.
 const SET_UP: &str = r#"
 set -eu
 mount --make-rprivate /
 mount -t tmpfs tmpfs /mnt
-for folder in /etc /home /root /run /srv /tmp /var; do
+for folder in /etc /run /srv /var; do
     mkdir -p "/mnt/upper$folder" "/mnt/work$folder"
     mount -t overlay overlay -o "lowerdir=$folder,upperdir=/mnt/upper$folder,workdir=/mnt/work$folder" "$folder"
 done
@@ -145,8 +145,14 @@ impl Terminal {
             self.busy = true;
             let shown = || {
                 let printed = self.printed();
-                let lines: Vec<&str> = printed.split(END).next()?.lines().collect();
-                is_shown(&command.printed, &lines).then_some(())
+                let (before, ended) = match printed.split_once(END) {
+                    Some((before, _)) => (before, true),
+                    None => (&*printed, false),
+                };
+                let lines: Vec<&str> = before.lines().collect();
+                let shown = is_shown(&command.printed, &lines);
+                assert!(shown || !ended, "{what} is only\n{before}");
+                shown.then_some(())
             };
             return self.wait(&what, shown);
         }
