@@ -26,6 +26,7 @@ const PAGES: &[&str] = &[
     "getting-started/fleet-from-ci.md",
     "getting-started/laptop.md",
     "getting-started/several-agents.md",
+    "logins.md",
     "metrics.md",
     "operating/backup.md",
     "operating/reverse-proxy.md",
@@ -110,6 +111,11 @@ fn several_agents_on_one_machine() {
 #[test]
 fn configuration() {
     follow("configuration.md");
+}
+
+#[test]
+fn logins() {
+    follow("logins.md");
 }
 
 #[test]
