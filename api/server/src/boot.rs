@@ -132,7 +132,11 @@ async fn confirm_clock(server: &Server) -> Result<(), WriteError> {
 async fn start_node(server: &Server) -> Result<(), StartError> {
     let request = RequestId::new(uuid::Uuid::now_v7());
     let given = given::of_node(server.node, request);
-    let command = Command::StartNode { node: server.node, version: server.version.clone() };
+    let command = Command::StartNode {
+        node: server.node,
+        version: server.version.clone(),
+        alive_until: None,
+    };
     let written = server.commit(request, given, server.actor(), command).await;
     reach(server, written.map_err(StartError::Record)?).await
 }
