@@ -27,7 +27,7 @@ pub struct InvalidEdge {
 impl Tree {
     /// Makes a tree from its size and the hashes of the last tile of each level,
     /// the lowest first.
-    pub fn from_edge(size: u64, levels: Vec<Vec<NodeHash>>) -> Result<Self, InvalidEdge> {
+    pub fn from_edge(size: u64, mut levels: Vec<Vec<NodeHash>>) -> Result<Self, InvalidEdge> {
         let n_levels = levels.len().max(Self::levels_of(size));
         for level in 0..n_levels {
             let expected = Self::edge_width(size, level);
@@ -36,6 +36,7 @@ impl Tree {
                 return Err(InvalidEdge { size, level, expected, found });
             }
         }
+        levels.resize(Self::levels_of(size), Vec::new());
         Ok(Self { size, levels })
     }
 
