@@ -312,8 +312,8 @@ impl Log {
         self.closed().await;
     }
 
-    /// Returns the state that the next decision would be taken from. For tests.
-    #[doc(hidden)]
+    /// Returns the state that the next decision would be taken from; `None` if the
+    /// log is closed.
     pub async fn state(&self) -> Option<State> {
         let (reply, answer) = oneshot::channel();
         self.inbox.send(Task::State { reply }).await.ok()?;
