@@ -6,6 +6,7 @@ mod demo;
 mod deploy;
 mod docs;
 mod fuzz;
+mod kills;
 mod manual;
 mod monitoring;
 mod reference;

@@ -7,6 +7,7 @@ pub(crate) mod cache;
 pub(crate) mod netns;
 pub(crate) mod nix;
 pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod server;
 pub(crate) mod story;
 pub(crate) mod wire;

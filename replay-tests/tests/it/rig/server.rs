@@ -3,6 +3,7 @@
 use super::process::{Process, command};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
 /// A server and its data folder.
 pub(crate) struct Server {
@@ -101,6 +102,22 @@ impl Server {
         tracer
     }
 
+    /// Starts it again on the same data, at any port: its own may meanwhile be
+    /// another's, who connects from there.
+    pub(crate) fn restart_anywhere(&mut self) {
+        self.process.kill();
+        (self.process, self.url) = launch(&self.folder, &self.options, 0);
+    }
+
+    /// Starts it again on the same data and kills it so soon after.
+    pub(crate) fn restart_and_die(&mut self, after: Duration) {
+        self.process.kill();
+        self.process = begin(&self.folder, &self.options, 0);
+        // Not for anything to happen: the moment itself is what a test chose.
+        std::thread::sleep(after);
+        self.process.kill();
+    }
+
     /// Starts it again on the same data and port.
     pub(crate) fn restart(&mut self) {
         self.process.kill();
@@ -115,13 +132,17 @@ fn data(folder: &Path) -> PathBuf {
     folder.join("data")
 }
 
-fn launch(folder: &Path, options: &Options, port: u16) -> (Process, String) {
+fn begin(folder: &Path, options: &Options, port: u16) -> Process {
     let mut serve = wrapped(&options.wrapper, &ledger_program(), folder);
     serve
         .args(["serve", "--listen", &format!("{}:{port}", options.host), "--data"])
         .arg(data(folder))
         .args(&options.args);
-    let mut process = Process::start("serve", serve, folder);
+    Process::start("serve", serve, folder)
+}
+
+fn launch(folder: &Path, options: &Options, port: u16) -> (Process, String) {
+    let mut process = begin(folder, options, port);
     let url = process.wait_for_line("the address", |line| {
         // In JSON, the line goes on with a quotation mark.
         let url = line.split("listening on ").nth(1)?.split([' ', '"']).next()?;
