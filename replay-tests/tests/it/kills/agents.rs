@@ -110,8 +110,8 @@ impl Agent {
     fn hear(&mut self, socket: &mut Socket, message: FromServer, run: &Run) {
         match message {
             FromServer::Events { events } => {
-                let requested = events.iter().filter(|e| e.type_name == "DeploymentRequested");
-                if let Some(event) = requested.last() {
+                let newest = events.iter().rfind(|e| e.type_name == "DeploymentRequested");
+                if let Some(event) = newest {
                     self.newest = Some(event.event_id.into());
                 }
             }

@@ -224,9 +224,9 @@ impl Producer {
         let mut n_made = 0;
         while !*self.enough.borrow() {
             n_made += 1;
-            let request = match self.random.below(10) {
+            let request = match self.random.below(24) {
                 0 => Request::activation(),
-                1 => Request::token(),
+                1..=3 => Request::token(),
                 _ => Request::workspace(self.n, n_made),
             };
             let acknowledged = self.send(&request).await;

@@ -41,32 +41,16 @@ impl Database for Sqlite {
 
 /// Kills, of which each costs a start of some 0.2 seconds.
 const N_KILLS: usize = 100;
+/// A server dies after fewer further writes than this are acknowledged…
+const FURTHER_WRITES_MAX: usize = 90;
+/// … and up to so much later: somewhere in a commit, and not only right after an answer.
+const LATER_MAX: Duration = Duration::from_millis(25);
+/// One that dies while it starts does so within this, in which it may come to serve.
+const START_MAX: Duration = Duration::from_millis(400);
 
 #[test]
 fn a_server_killed_a_hundred_times_under_load_loses_and_doubles_nothing_on_sqlite() {
     survive(&mut Sqlite, N_KILLS);
-}
-
-/// When a server dies.
-enum Moment {
-    /// So long after its start began: it may not have come to serve.
-    Starting(Duration),
-    /// So long after so many further writes were acknowledged.
-    Serving(usize, Duration),
-}
-
-impl Moment {
-    fn random(random: &mut Random) -> Self {
-        let mut micros = |below| Duration::from_micros(random.below(below) as u64);
-        match micros(6).as_micros() {
-            0 => Self::Starting(micros(400_000)),
-            _ => {
-                // Somewhere in a commit, and not only right after an answer.
-                let later = micros(25_000);
-                Self::Serving(random.below(90), later)
-            }
-        }
-    }
 }
 
 /// Lets a server die so many times, and checks the log after each start.
@@ -81,37 +65,25 @@ fn survive(database: &mut impl Database, n_kills: usize) {
     let mut told = Told::default();
 
     let begun = Instant::now();
-    let mut killed_starting = 0;
-    for kill in 0..n_kills {
-        match Moment::random(&mut random) {
-            Moment::Starting(after) => {
-                server.kill();
-                database.between(kill);
-                server.restart_and_die(after);
-                killed_starting += 1;
-            }
-            Moment::Serving(n_further, later) => {
-                load.wait_for_entries(load.entries() + n_further);
-                // Not for anything to happen: the moment itself is random.
-                std::thread::sleep(later);
-                server.kill();
-                database.between(kill);
-            }
+    let (mut kills, mut killed_starting) = (0, 0);
+    while kills < n_kills {
+        load.wait_for_entries(load.entries() + random.below(FURTHER_WRITES_MAX));
+        // Not for anything to happen: the moment itself is random.
+        std::thread::sleep(LATER_MAX.mul_f64(random.fraction()));
+        server.kill();
+        kills += 1;
+        database.between(kills);
+        if random.below(6) == 0 {
+            server.restart_and_die(START_MAX.mul_f64(random.fraction()));
+            kills += 1;
+            killed_starting += 1;
+            database.between(kills);
         }
         assert!(!server.process().stderr().contains("panicked"), "{}", server.process().stderr());
-        let t = Instant::now();
         server.restart_anywhere();
-        let t1 = t.elapsed();
-        let t = Instant::now();
-        let run = Run::new(kill + 2, server.url(), &token);
+        let run = Run::new(1 + kills, server.url(), &token);
         // Nobody writes yet, so that everything acknowledged is known.
         told.check(&load, &run);
-        eprintln!(
-            "DBG restart {t1:?} check {:?} total {:?} n {}",
-            t.elapsed(),
-            begun.elapsed(),
-            told.history.events.len()
-        );
         load.open(run);
     }
     load.finish();
@@ -128,14 +100,14 @@ fn survive(database: &mut impl Database, n_kills: usize) {
     told.check_all(&history, &acknowledged, &sessions);
     assert_eq!(history.find(&refused), None, "a refused request is in the log");
     let starts = history.count("NodeStarted");
-    let expected = 1 + n_kills..=1 + n_kills + killed_starting;
+    let expected = 1 + kills - killed_starting..=1 + kills;
     assert!(expected.contains(&starts), "{starts} starts are recorded, not {expected:?}");
     assert_eq!(history.count("NodeStopped"), 0, "no server but the last had the time to stop");
     let retried = acknowledged.iter().filter(|a| a.answered_in > a.sent_in).count();
     let committed = acknowledged.iter().filter(|a| told.was_committed_unanswered(a)).count();
     let shared = history.shared_commits(&acknowledged);
     eprintln!(
-        "{n_kills} kills, {killed_starting} of them during a start, in {took:?}: {} events, {} \
+        "{kills} kills, {killed_starting} of them during a start, in {took:?}: {} events, {} \
          requests and {} sessions acknowledged, {retried} requests sent again after a kill, of \
          which {committed} had been committed; {shared} commits of several requests",
         history.events.len(),
@@ -143,8 +115,8 @@ fn survive(database: &mut impl Database, n_kills: usize) {
         sessions.len(),
     );
     // A load that no kill meets proves nothing.
-    assert!(retried >= n_kills && committed > 0 && shared >= n_kills);
-    assert!(history.count("SessionsLost") >= n_kills / 2);
+    assert!(retried >= n_kills && committed > 0 && shared >= n_kills / 2);
+    assert!(history.count("SessionsLost") >= n_kills / 3);
     check::assert_notices(&history, &acknowledged, &sessions);
 }
 

@@ -22,6 +22,11 @@ impl Random {
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
+
+    /// A number from 0 to 1.
+    pub(crate) fn fraction(&mut self) -> f64 {
+        self.next() as f64 / u64::MAX as f64
+    }
 }
 
 /// Returns the seed that the environment variable gives, or else one that differs
