@@ -4,6 +4,7 @@ mod api;
 mod boundaries;
 mod demo;
 mod deploy;
+mod disk;
 mod docs;
 mod fuzz;
 mod kills;

@@ -8,16 +8,14 @@ mod agents;
 mod check;
 mod load;
 
-use crate::rig::process::{Process, command};
 use crate::rig::random::{self, Random};
-use crate::rig::server::{Options, Server, ledger_program};
+use crate::rig::server::{Options, Server};
 use crate::rig::story::check_log;
 use api_wire::http::{LogEvent, LogQuery};
 use check::History;
 use ledger_core::{Position, SessionId};
 use load::{Acknowledged, Load, Run};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -92,7 +90,7 @@ fn survive(database: &mut impl Database, n_kills: usize) {
     let acknowledged = load.book.acknowledged(0);
     let sessions = load.book.sessions();
     let refused = load.book.refused();
-    let history = whole_log(&server, &token, folder.path());
+    let history = History::of(server.log(&token));
     assert!(server.terminate().success(), "the last server does not stop well");
     assert!(!server.process().stderr().contains("panicked"), "{}", server.process().stderr());
     load.end();
@@ -172,14 +170,4 @@ impl Told {
         let position = self.history.position(acknowledged);
         acknowledged.answered_in > acknowledged.sent_in && position.is_some_and(|p| p <= head)
     }
-}
-
-/// Reads everything, as `ledger log` prints it.
-fn whole_log(server: &Server, token: &str, folder: &Path) -> History {
-    let mut log = command(ledger_program(), folder);
-    log.args(["log", "--format", "jsonl"]).env("LEDGER_URL", server.url());
-    log.env("LEDGER_TOKEN", token);
-    let text = Process::run("ledger-log", log, folder).expect_success();
-    let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line}"));
-    History::of(text.lines().map(parse).collect())
 }

@@ -4,6 +4,8 @@
 
 pub(crate) mod agent;
 pub(crate) mod cache;
+pub(crate) mod disk;
+pub(crate) mod http;
 pub(crate) mod netns;
 pub(crate) mod nix;
 pub(crate) mod process;
