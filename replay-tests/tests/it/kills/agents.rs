@@ -11,7 +11,7 @@ use ledger_core::{DeploymentId, RequestId};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::runtime::Handle;
+use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 /// The agents' names.
@@ -22,7 +22,7 @@ const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 /// Starts the agents, each on a thread of its own. They end with the runs.
 pub(super) fn start(
-    handle: &Handle,
+    runtime: &Arc<Runtime>,
     runs: &Runs,
     token: &str,
     book: &Arc<Book>,
@@ -36,14 +36,14 @@ pub(super) fn start(
             claimed: None,
             current: None,
         };
-        let (handle, mut runs) = (handle.clone(), runs.clone());
+        let (runtime, mut runs) = (runtime.clone(), runs.clone());
         std::thread::spawn(move || {
             while runs.has_changed().is_ok() {
                 let run = runs.borrow().clone();
                 agent.serve(&run);
                 let next = runs.wait_for(|next| next.number > run.number);
                 // Whether another server is there or the same again.
-                let _ = handle.block_on(async { timeout(TRY_AGAIN, next).await.map(drop) });
+                let _ = runtime.block_on(async { timeout(TRY_AGAIN, next).await.map(drop) });
             }
         })
     };

@@ -121,7 +121,7 @@ impl Book {
 
 /// Producers and agents at work.
 pub(super) struct Load {
-    pub(super) runtime: Runtime,
+    pub(super) runtime: Arc<Runtime>,
     pub(super) book: Arc<Book>,
     runs: watch::Sender<Run>,
     enough: watch::Sender<bool>,
@@ -134,11 +134,11 @@ impl Load {
     pub(super) fn start(first: Run, seed: u64) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let runtime = runtime.expect("a runtime can be made");
+        let runtime = Arc::new(runtime.expect("a runtime can be made"));
         let book = Arc::new(Book::default());
         let token = runtime.block_on(agent_token(&first.client, &book));
         let (runs, seen) = watch::channel(first);
-        let agents = agents::start(runtime.handle(), &seen, &token, &book);
+        let agents = agents::start(&runtime, &seen, &token, &book);
         let mut load = Self {
             runtime,
             book,
