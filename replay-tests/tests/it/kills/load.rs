@@ -26,8 +26,9 @@ use tokio::time::timeout;
 const N_PRODUCERS: usize = 32;
 /// How soon a server that lives, but could not answer, is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
-/// For how long a server that could not be reached is taken for dead.
-const SILENCE: Duration = Duration::from_secs(1);
+/// For how long a server that could not be reached is taken for dead, if no other is
+/// named: longer than a start takes. Its port may meanwhile be somebody else's.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// A server that can be reached, from one death to the next.
 #[derive(Clone)]
