@@ -140,11 +140,13 @@ impl History {
     }
 
     /// Finds deaths that are not recorded as they must be: with the next start of
-    /// the node stands each session that it held, once, and none is open after it.
+    /// the node stands that it was lost, and each session that it held, once; none
+    /// is open after it.
     pub(super) fn faults_of_deaths(&self, welcomed: &[SessionId]) -> Vec<String> {
         let mut faults = Vec::new();
         let mut open: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
         let mut seen = BTreeSet::new();
+        let mut running = BTreeSet::new();
         for (idx, event) in self.events.iter().enumerate() {
             match event.type_name.as_str() {
                 "AgentConnected" => {
@@ -168,11 +170,16 @@ impl History {
                         .filter(|(_, holder)| node == format!("node/{holder}"))
                         .map(|(session, _)| *session)
                         .collect();
-                    let lost = self.lost_with(idx);
-                    if held != lost {
-                        faults.push(format!("{}: held {held:?}, lost {lost:?}", name(event)));
+                    let (deaths, lost) = self.lost_with(idx);
+                    let died = usize::from(!running.insert(node));
+                    if (deaths, &lost) != (died, &held) {
+                        let what = format!("{died} deaths with {held:?}");
+                        faults.push(format!("{}: {what}, not {deaths} with {lost:?}", name(event)));
                     }
                     open.retain(|_, (session, _)| !held.contains(session));
+                }
+                "NodeStopped" => {
+                    running.remove(&event.stream.to_string());
                 }
                 _ => {}
             }
@@ -185,22 +192,25 @@ impl History {
         faults
     }
 
-    /// The sessions that are recorded as lost in the same append as a start.
-    fn lost_with(&self, start: usize) -> BTreeSet<&str> {
+    /// How many deaths of the node, and which sessions as lost, are recorded in the
+    /// same append as a start.
+    fn lost_with(&self, start: usize) -> (usize, BTreeSet<&str>) {
         let started = &self.events[start];
-        let before = self.events[..start].iter().rev();
-        let lost: Vec<&LogEvent> = before
-            .take_while(|event| {
-                event.type_name == "SessionsLost" && event.recorded_at == started.recorded_at
-            })
-            .collect();
+        let is_part = |event: &&LogEvent| {
+            matches!(event.type_name.as_str(), "NodeLost" | "SessionsLost")
+                && event.recorded_at == started.recorded_at
+        };
+        let lost: Vec<&LogEvent> = self.events[..start].iter().rev().take_while(is_part).collect();
         // It lived at least until the newest event that it wrote itself.
         let newest = start.checked_sub(lost.len() + 1).map(|idx| self.events[idx].recorded_at);
         let newest = newest.map(|newest| newest.to_string());
         let truthful =
-            lost.iter().filter(|event| event.payload["alive_until"].as_str() == newest.as_deref());
-        let sessions = truthful.filter_map(|event| event.payload["sessions"].as_array()).flatten();
-        sessions.filter_map(|session| session["session"].as_str()).collect()
+            |event: &&&LogEvent| event.payload["alive_until"].as_str() == newest.as_deref();
+        let deaths = lost.iter().filter(truthful);
+        let deaths = deaths.filter(|e| e.type_name == "NodeLost" && e.stream == started.stream);
+        let sessions = lost.iter().filter(truthful);
+        let sessions = sessions.filter_map(|event| event.payload["sessions"].as_array()).flatten();
+        (deaths.count(), sessions.filter_map(|session| session["session"].as_str()).collect())
     }
 
     /// Finds effects of requests that nobody was told of, or that count twice,
@@ -256,9 +266,11 @@ pub(super) fn assert_notices(
     let counted_twice = [acknowledged, &acknowledged[..1]].concat();
     assert!(!good.faults_of_sums(&counted_twice).is_empty(), "a wrong sum is not noticed");
 
-    let lost = good.events.iter().position(|event| event.type_name == "SessionsLost");
-    let lost = lost.expect("servers died with sessions");
-    assert!(!without(lost).faults_of_deaths(sessions).is_empty(), "a lost loss is not noticed");
+    for type_name in ["SessionsLost", "NodeLost"] {
+        let lost = good.events.iter().position(|event| event.type_name == type_name);
+        let lost = without(lost.expect("servers died with sessions"));
+        assert!(!lost.faults_of_deaths(sessions).is_empty(), "no {type_name} is not noticed");
+    }
     let unknown = SessionId::new(uuid::Uuid::now_v7());
     assert!(!good.faults_of_deaths(&[unknown]).is_empty(), "a lost session is not noticed");
 }
