@@ -328,9 +328,12 @@ impl Log {
         let unavailable = || WriteError::Unavailable { why: CLOSED.to_owned() };
         self.inbox.send(task).await.map_err(|_| unavailable())?;
         // Without an answer the writer ended in the middle: nobody knows whether it committed.
-        answer.await.unwrap_or_else(|ended| Err(WriteError::Database(Box::new(ended))))
+        answer.await.unwrap_or_else(|_| Err(WriteError::Database(ENDED.into())))
     }
 }
+
+/// Why a write that was taken has no answer.
+const ENDED: &str = "the log's writer ended in the middle";
 
 /// Runs the writer of a database whose calls block, on a thread for itself.
 fn on_a_thread(writer: impl Future<Output = ()> + Send + 'static) -> Result<(), OpenError> {

@@ -13,4 +13,5 @@ mod failing_disk;
 mod file;
 mod other_writer;
 mod properties;
+mod race;
 mod support;
