@@ -17,6 +17,8 @@ pub(crate) struct Arena {
     tap: Box<dyn Tap>,
     raw: Box<dyn Engine>,
     raw_place: Place,
+    /// Whether the raw engine is timed first, which it is every other time.
+    raw_first: bool,
 }
 
 /// An open log and what is written to it.
@@ -57,7 +59,7 @@ impl Arena {
         let raw_place = Place::new(backend, under)?;
         let mut raw = raw_place.engine()?;
         raw.commit(&tap.take()?)?;
-        Ok(Self { timed, copied, tap, raw, raw_place })
+        Ok(Self { timed, copied, tap, raw, raw_place, raw_first: false })
     }
 
     /// Goes on from a closed log.
@@ -70,7 +72,7 @@ impl Arena {
         let copied = Written { place: copied, log, source: source.clone() };
         let log = timed.open().await?;
         let timed = Written { place: timed, log, source: source.clone() };
-        Ok(Self { timed, copied, tap, raw, raw_place })
+        Ok(Self { timed, copied, tap, raw, raw_place, raw_first: false })
     }
 
     /// Times so many writes of so many events, and as many transactions of the
@@ -78,11 +80,19 @@ impl Arena {
     pub(crate) async fn round(&mut self, n_writes: usize, n_events: usize) -> Result<Round> {
         let transactions = self.transactions(n_writes, 1, n_events).await?;
         let writes = self.timed.source.writes(n_writes, n_events)?;
+        self.raw_first = !self.raw_first;
+        let mut round = Round::default();
+        if self.raw_first {
+            settle();
+            round.raw = fill(&mut *self.raw, &transactions)?;
+        }
         settle();
-        let store = append(&self.timed.log, writes).await?;
-        settle();
-        let raw = fill(&mut *self.raw, &transactions)?;
-        Ok(Round { store, raw })
+        round.store = append(&self.timed.log, writes).await?;
+        if !self.raw_first {
+            settle();
+            round.raw = fill(&mut *self.raw, &transactions)?;
+        }
+        Ok(round)
     }
 
     /// Times the raw engine alone, with the rows of so many writes of one event
@@ -117,7 +127,7 @@ impl Arena {
     /// Ends it, after a look at whether the raw engine has the same tables,
     /// indexes and triggers with the same rows.
     pub(crate) async fn close(self) -> Result<()> {
-        let Self { timed, copied, mut tap, mut raw, raw_place } = self;
+        let Self { timed, copied, mut tap, mut raw, raw_place, .. } = self;
         timed.log.close().await;
         // Connections that are left would keep the log from being merged.
         let rest = tap.take()?;

@@ -11,7 +11,7 @@ use anyhow::Result;
 const SIZES: [(usize, usize); 4] = [(1, 400), (10, 200), (100, 100), (1_000, 40)];
 
 pub(crate) async fn run(settings: &Settings, backend: Backend) -> Result<()> {
-    let n_rounds = settings.few_or(2, 7);
+    let n_rounds = settings.few_or(3, 7);
     println!(
         "Appends by batch size on {}: one request of n events after the other, each awaited, next to one connection that commits the same rows into the same tables, indexes and triggers, n events in a transaction. Median of {n_rounds} rounds in turn.\n",
         backend.name()

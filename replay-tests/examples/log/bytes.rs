@@ -12,6 +12,9 @@ use anyhow::Result;
 /// How many lone events wait at once, so that it takes no hour; it changes no row.
 const PRODUCERS: usize = 256;
 
+/// A table or index has a row if it takes a byte for so many events.
+const SEEN_BY: u64 = 20;
+
 /// A closed log and what it takes.
 struct Stored {
     events: u64,
@@ -40,11 +43,18 @@ pub(crate) async fn run(settings: &Settings, backend: Backend) -> Result<()> {
     ]);
     match (&alone.parts, &together.parts) {
         (Some(parts), Some(others)) => {
+            let (mut rest, mut rest_together) = (0, 0);
             for (name, bytes) in parts {
                 let other = others.iter().find(|(other, _)| other == name);
                 let other = other.map_or(0, |(_, bytes)| *bytes);
-                table.row(&[format!("`{name}`"), alone.each(*bytes), together.each(other)]);
+                if bytes.max(&other) < &(alone.events / SEEN_BY) {
+                    rest += bytes;
+                    rest_together += other;
+                } else {
+                    table.row(&[format!("`{name}`"), alone.each(*bytes), together.each(other)]);
+                }
             }
+            table.row(&["the rest".to_owned(), alone.each(rest), together.each(rest_together)]);
             println!("{table}");
         }
         _ => println!("{table}\nThis database does not tell what its tables and indexes take.\n"),

@@ -19,7 +19,7 @@ const AGENTS: usize = 1_000;
 /// Agents of one activation.
 const AGENTS_PER_ACTIVATION: usize = 20;
 /// Agents that lose their connection and come back, for each activation.
-const RECONNECTS_PER_ACTIVATION: usize = 2;
+const RECONNECTS_PER_ACTIVATION: usize = 4;
 /// One deployment in so many fails.
 const DEPLOYMENTS_PER_FAILURE: u64 = 25;
 
@@ -84,7 +84,7 @@ enum Step {
 impl Source {
     pub(crate) fn new() -> Result<Self> {
         let machine = |number| -> Result<Machine> {
-            let name = format!("web-{number:04}");
+            let name = format!("web-{number:04}.fra1.prod.example.net");
             Ok(Machine {
                 next: store_path(number as u64, &name)?,
                 name: AgentName::new(name)?,
@@ -264,7 +264,10 @@ impl Source {
             workspace: self.workspace.clone(),
             spec_digest: self.digest(),
             agents: AGENTS_PER_ACTIVATION as u64,
-            rollback_scripts: BTreeMap::new(),
+            rollback_scripts: BTreeMap::from([(
+                System::new(SYSTEM)?,
+                ROLLBACK_SCRIPT.to_owned().try_into()?,
+            )]),
             ci: Some(ci),
         };
         let annex = Annex {
@@ -284,8 +287,9 @@ impl Source {
         machine.deployment = EventId::derive(request, ordinal).into();
         machine.next = store_path(serial, machine.name.as_str())?;
         let store_path = machine.next.clone();
-        let requested =
-            event::DeploymentRequested { activation, store_path, rollback_script: None };
+        // The same for all, as one is of a system.
+        let rollback_script = Some(ROLLBACK_SCRIPT.to_owned().try_into()?);
+        let requested = event::DeploymentRequested { activation, store_path, rollback_script };
         Ok(NewEvent::new(stream, requested)
             .correlated(activation)
             .caused_by(EventId::new(activation.uuid())))
@@ -306,7 +310,7 @@ impl Source {
             agent,
             node,
             version: "0.1.0".to_owned().try_into()?,
-            system: System::new("x86_64-linux")?,
+            system: System::new(SYSTEM)?,
         };
         let address = Some(format!("198.51.100.{}", number % 254 + 1));
         Ok(NewEvent::new(stream, joined).with_annex(Annex { address, ..Annex::default() }))
@@ -350,6 +354,12 @@ impl Source {
         Digest::of(&self.number.to_be_bytes())
     }
 }
+
+/// What every machine of the fleet is.
+const SYSTEM: &str = "x86_64-linux";
+/// The rollback script of the fleet's system.
+const ROLLBACK_SCRIPT: &str =
+    "/nix/store/0c5b8vw40dy178xlpddw65q9gf1h2186-rollback-script-x86_64-linux";
 
 /// What a failing activation says.
 const ERROR: &str = "warning: the following units failed: nginx.service\n\

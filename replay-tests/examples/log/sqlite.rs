@@ -93,7 +93,8 @@ impl Folder {
 
     pub(super) fn parts(&self) -> Result<Option<Vec<(String, u64)>>> {
         const KNOWN: &str = "SELECT count(*) FROM pragma_module_list WHERE name = 'dbstat'";
-        const PARTS: &str = "SELECT name, pgsize FROM dbstat WHERE aggregate ORDER BY pgsize DESC";
+        const PARTS: &str =
+            "SELECT name, pgsize FROM dbstat WHERE aggregate = TRUE ORDER BY pgsize DESC";
         let connection = self.look()?;
         if connection.query_row(KNOWN, [], |row| row.get::<_, i64>(0))? == 0 {
             return Ok(None);

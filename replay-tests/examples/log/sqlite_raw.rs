@@ -21,8 +21,11 @@ const WRITING: &[(&str, &str)] = &[
     ("temp_store", "MEMORY"),
     ("trusted_schema", "OFF"),
 ];
-/// Prepared statements that are kept: more than there are tables.
-const STATEMENTS: usize = 64;
+/// Rows of one statement at most. Each statement has a price of its own, most of it
+/// for being able to take back what its triggers refuse; beyond this it is gone.
+const STATEMENT_ROWS: usize = 64;
+/// Prepared statements that are kept: more than there are tables and sizes.
+const STATEMENTS: usize = 128;
 
 /// The schema as the project's files give it.
 const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/sqlite");
@@ -82,8 +85,8 @@ fn lists(connection: &Connection, table: &str) -> Result<(Vec<String>, Vec<Strin
 /// The writing connection.
 pub(super) struct SqliteEngine {
     connection: Connection,
-    /// One for each table.
-    inserts: Vec<String>,
+    /// For each table, by the power of two that tells how many rows go in.
+    inserts: Vec<Vec<String>>,
 }
 
 impl SqliteEngine {
@@ -98,9 +101,13 @@ impl SqliteEngine {
         }
         let insert = |table: String| {
             let (columns, _) = lists(&connection, &table)?;
-            let variables = vec!["?"; columns.len()].join(",");
+            let row = format!("({})", vec!["?"; columns.len()].join(","));
             let columns = columns.join(", ");
-            Ok(format!("INSERT INTO {table} ({columns}) VALUES ({variables})"))
+            let of = |exponent: u32| {
+                let rows = vec![row.as_str(); 1 << exponent].join(",");
+                format!("INSERT INTO {table} ({columns}) VALUES {rows}")
+            };
+            Ok((0..=STATEMENT_ROWS.ilog2()).map(of).collect())
         };
         let inserts = tables(&connection)?.into_iter().map(insert).collect::<Result<_>>()?;
         Ok(Self { connection, inserts })
@@ -124,10 +131,14 @@ impl Engine for SqliteEngine {
         let connection = &self.connection;
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         for TableRows { table, rows } in rows {
-            let sql = self.inserts.get(*table).context("the engine has fewer tables")?;
-            let mut insert = connection.prepare_cached(sql)?;
-            for row in rows {
-                insert.execute(params_from_iter(row)).with_context(|| sql.clone())?;
+            let inserts = self.inserts.get(*table).context("the engine has fewer tables")?;
+            let mut rows = rows.as_slice();
+            while let Some(exponent) = rows.len().min(STATEMENT_ROWS).checked_ilog2() {
+                let (chunk, rest) = rows.split_at(1 << exponent);
+                let sql = inserts.get(exponent as usize).context("a chunk has a statement")?;
+                let mut insert = connection.prepare_cached(sql)?;
+                insert.execute(params_from_iter(chunk.iter().flatten()))?;
+                rows = rest;
             }
         }
         connection.prepare_cached("COMMIT")?.execute([])?;
