@@ -13,11 +13,15 @@ use std::path::PathBuf;
 /// What can be measured, in this order.
 const SECTIONS: [&str; 5] = ["batches", "producers", "reading", "bytes", "sizes"];
 
+/// Processes that ran in the last minute, beyond which the figures are not of the log alone.
+const LOAD_MAX: f64 = 0.5;
+
 const USAGE: &str = "\
-./dev bench log [--quick] [--only SECTION]… [--folder DIR]
+./dev bench log [--quick] [--only SECTION]… [--largest N] [--folder DIR]
 
 --quick           small counts, to see that it works
 --only SECTION    one of batches, producers, reading, bytes, sizes
+--largest N       no log of more than N events in the section sizes
 --folder DIR      where the logs are kept while they are measured; the system's
                   temporary folder otherwise. It should be on a real disk.";
 
@@ -25,19 +29,30 @@ const USAGE: &str = "\
 pub(crate) struct Settings {
     pub(crate) quick: bool,
     pub(crate) folder: PathBuf,
+    pub(crate) largest: u64,
     only: Vec<String>,
 }
 
 impl Settings {
     /// Returns what was asked for. `None` when help was.
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Self>> {
-        let mut settings = Self { quick: false, folder: std::env::temp_dir(), only: Vec::new() };
+        let mut settings = Self {
+            quick: false,
+            folder: std::env::temp_dir(),
+            largest: u64::MAX,
+            only: Vec::new(),
+        };
         while let Some(argument) = arguments.next() {
             let mut value =
                 || arguments.next().with_context(|| format!("{argument} needs a value\n\n{USAGE}"));
             match argument.as_str() {
                 "--quick" => settings.quick = true,
                 "--folder" => settings.folder = value()?.into(),
+                "--largest" => {
+                    let text = value()?;
+                    settings.largest =
+                        text.parse().with_context(|| format!("{text:?} is no number"))?;
+                }
                 "--only" => {
                     let section = value()?;
                     if !SECTIONS.contains(&section.as_str()) {
@@ -69,7 +84,11 @@ async fn main() -> Result<()> {
         return Ok(());
     };
     println!("Machine: {}; the logs are on {}.", machine()?, file_system(&settings.folder)?);
-    println!("Load before: {}.\n", load()?);
+    let load_before = load()?;
+    println!("Load before: {load_before}.\n");
+    if load_before.parse::<f64>()? > LOAD_MAX {
+        eprintln!("The machine is busy: its figures are worth little, its ratios not much more.");
+    }
     for backend in Backend::ALL {
         for section in SECTIONS.iter().filter(|section| settings.wants(section)) {
             match *section {

@@ -48,26 +48,28 @@ impl Arena {
     pub(crate) async fn new(backend: Backend, under: &Path) -> Result<Self> {
         let mut places = Vec::new();
         for hasty in [false, true] {
-            let (place, mut source) = (Place::new(backend, under)?, Source::new()?);
+            let (place, mut source) = (Place::new(backend, under).await?, Source::new()?);
             let log = if hasty { place.open_hasty().await? } else { place.open().await? };
             append(&log, vec![source.opening()?]).await?;
             places.push(Written { place, log, source });
         }
         let [timed, copied] = <[Written; 2]>::try_from(places)
             .map_err(|_| anyhow::anyhow!("two places were made"))?;
-        let mut tap = copied.place.tap(true)?;
-        let raw_place = Place::new(backend, under)?;
-        let mut raw = raw_place.engine()?;
-        raw.commit(&tap.take()?)?;
+        let mut tap = copied.place.tap(true).await?;
+        let raw_place = Place::new(backend, under).await?;
+        let mut raw = raw_place.engine().await?;
+        raw.commit(&tap.take().await?).await?;
         Ok(Self { timed, copied, tap, raw, raw_place, raw_first: false })
     }
 
     /// Goes on from a closed log.
     pub(crate) async fn of(base: &Place, source: &Source) -> Result<Self> {
-        let (timed, copied, raw_place) = (base.copy()?, base.copy()?, base.copy()?);
-        let raw = raw_place.engine()?;
+        let timed = base.copy().await?;
+        let copied = base.copy().await?;
+        let raw_place = base.copy().await?;
+        let raw = raw_place.engine().await?;
         // Before the log is opened, which may write.
-        let tap = copied.tap(false)?;
+        let tap = copied.tap(false).await?;
         let log = copied.open_hasty().await?;
         let copied = Written { place: copied, log, source: source.clone() };
         let log = timed.open().await?;
@@ -84,13 +86,13 @@ impl Arena {
         let mut round = Round::default();
         if self.raw_first {
             settle();
-            round.raw = fill(&mut *self.raw, &transactions)?;
+            round.raw = fill(&mut *self.raw, &transactions).await?;
         }
         settle();
         round.store = append(&self.timed.log, writes).await?;
         if !self.raw_first {
             settle();
-            round.raw = fill(&mut *self.raw, &transactions)?;
+            round.raw = fill(&mut *self.raw, &transactions).await?;
         }
         Ok(round)
     }
@@ -100,7 +102,7 @@ impl Arena {
     pub(crate) async fn raw(&mut self, n_transactions: usize, n_writes: usize) -> Result<f64> {
         let transactions = self.transactions(n_transactions, n_writes, 1).await?;
         settle();
-        let times = fill(&mut *self.raw, &transactions)?;
+        let times = fill(&mut *self.raw, &transactions).await?;
         Ok(per_second(n_transactions * n_writes, &times))
     }
 
@@ -114,7 +116,7 @@ impl Arena {
         let mut transactions = Vec::with_capacity(n_transactions);
         for _ in 0..n_transactions {
             append(&self.copied.log, self.copied.source.writes(n_writes, n_events)?).await?;
-            transactions.push(self.tap.take()?);
+            transactions.push(self.tap.take().await?);
         }
         Ok(transactions)
     }
@@ -129,13 +131,12 @@ impl Arena {
     pub(crate) async fn close(self) -> Result<()> {
         let Self { timed, copied, mut tap, mut raw, raw_place, .. } = self;
         timed.log.close().await;
-        // Connections that are left would keep the log from being merged.
-        let rest = tap.take()?;
-        raw.commit(&rest)?;
-        drop((tap, raw));
-        let (filled, written) = (raw_place.contents()?, copied.place.contents()?);
-        ensure!(filled == written, "the raw engine has {filled:?} where the log has {written:?}");
+        // A log may write when it ends.
         copied.log.close().await;
+        raw.commit(&tap.take().await?).await?;
+        drop((tap, raw));
+        let (filled, written) = (raw_place.contents().await?, copied.place.contents().await?);
+        ensure!(filled == written, "the raw engine has {filled:?} where the log has {written:?}");
         Ok(())
     }
 }

@@ -68,7 +68,7 @@ async fn store(
     n_events: usize,
     per_write: usize,
 ) -> Result<Stored> {
-    let place = Place::new(backend, &settings.folder)?;
+    let place = Place::new(backend, &settings.folder).await?;
     let log = place.open_hasty().await?;
     let mut source = Source::new()?;
     append(&log, vec![source.opening()?]).await?;
@@ -81,7 +81,12 @@ async fn store(
     }
     let events = head(&log);
     log.close().await;
-    Ok(Stored { events, bytes: place.bytes()?, parts: place.parts()?, told: source.told() })
+    Ok(Stored {
+        events,
+        bytes: place.bytes().await?,
+        parts: place.parts().await?,
+        told: source.told(),
+    })
 }
 
 impl Stored {

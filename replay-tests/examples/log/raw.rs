@@ -2,6 +2,7 @@
 //! the store wrote elsewhere, by prepared inserts, and nothing else.
 
 use anyhow::Result;
+use futures_util::future::LocalBoxFuture;
 use std::time::{Duration, Instant};
 
 /// A value as a database keeps it.
@@ -28,13 +29,13 @@ pub(crate) type Rows = Vec<TableRows>;
 /// Takes rows out of a log that the store writes.
 pub(crate) trait Tap {
     /// Returns everything that was committed since the last call.
-    fn take(&mut self) -> Result<Rows>;
+    fn take(&mut self) -> LocalBoxFuture<'_, Result<Rows>>;
 }
 
 /// The one connection.
 pub(crate) trait Engine {
     /// Inserts the rows in one transaction. They are durable when this returns.
-    fn commit(&mut self, rows: &Rows) -> Result<()>;
+    fn commit<'a>(&'a mut self, rows: &'a Rows) -> LocalBoxFuture<'a, Result<()>>;
 }
 
 /// What a place's tables are, and how many rows each has.
@@ -46,13 +47,12 @@ pub(crate) struct Contents {
 }
 
 /// Commits one transaction after the other. Returns what each took.
-pub(crate) fn fill(engine: &mut dyn Engine, transactions: &[Rows]) -> Result<Vec<Duration>> {
-    transactions
-        .iter()
-        .map(|rows| {
-            let began = Instant::now();
-            engine.commit(rows)?;
-            Ok(began.elapsed())
-        })
-        .collect()
+pub(crate) async fn fill(engine: &mut dyn Engine, transactions: &[Rows]) -> Result<Vec<Duration>> {
+    let mut times = Vec::with_capacity(transactions.len());
+    for rows in transactions {
+        let began = Instant::now();
+        engine.commit(rows).await?;
+        times.push(began.elapsed());
+    }
+    Ok(times)
 }

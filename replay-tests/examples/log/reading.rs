@@ -59,7 +59,7 @@ impl Stage {
         let head = head(log);
         let began = Instant::now();
         let reached = match self {
-            Self::SelectedBare => place.select_bare(PAGE_RECORDS_MAX)?,
+            Self::SelectedBare => place.select_bare(PAGE_RECORDS_MAX).await?,
             Self::Selected => place.select_by_driver(PAGE_RECORDS_MAX).await?,
             Self::Read => {
                 let keep = |records: &[Record]| {
@@ -123,7 +123,7 @@ async fn serve(log: &Log, head: u64) -> Result<u64> {
 pub(crate) async fn run(settings: &Settings, backend: Backend) -> Result<()> {
     let n_passes = settings.few_or(3, 5);
     let n_writes = settings.few_or(50, 200);
-    let place = Place::new(backend, &settings.folder)?;
+    let place = Place::new(backend, &settings.folder).await?;
     let log = place.open_hasty().await?;
     let mut source = Source::new()?;
     append(&log, vec![source.opening()?]).await?;
@@ -131,7 +131,7 @@ pub(crate) async fn run(settings: &Settings, backend: Backend) -> Result<()> {
         append(&log, source.writes(1, FILL_EVENTS)?).await?;
     }
     println!(
-        "Reading {} events from {}, one core's work after the other; median of {n_passes} passes in turn, in pages of {}.\n",
+        "Reading {} events from {}; median of {n_passes} passes in turn, in pages of {}.\n",
         count(head(&log)),
         backend.name(),
         count(PAGE_RECORDS_MAX as u64)

@@ -2,12 +2,13 @@
 
 use super::raw::{Engine, Rows, TableRows, Tap, Value};
 use anyhow::{Context, Result, ensure};
+use futures_util::future::LocalBoxFuture;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 use std::fs;
 use std::path::Path;
 
-/// What the store asks of its writing connection.
+/// What the store asks of its writing connection, in `ledger/store/src/sqlite/mod.rs`.
 const WRITING: &[(&str, &str)] = &[
     ("journal_mode", "WAL"),
     ("synchronous", "FULL"),
@@ -126,8 +127,8 @@ fn migrate(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-impl Engine for SqliteEngine {
-    fn commit(&mut self, rows: &Rows) -> Result<()> {
+impl SqliteEngine {
+    fn insert(&self, rows: &Rows) -> Result<()> {
         let connection = &self.connection;
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         for TableRows { table, rows } in rows {
@@ -143,6 +144,12 @@ impl Engine for SqliteEngine {
         }
         connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(())
+    }
+}
+
+impl Engine for SqliteEngine {
+    fn commit<'a>(&'a mut self, rows: &'a Rows) -> LocalBoxFuture<'a, Result<()>> {
+        Box::pin(async { self.insert(rows) })
     }
 }
 
@@ -230,8 +237,8 @@ impl Tapped {
     }
 }
 
-impl Tap for SqliteTap {
-    fn take(&mut self) -> Result<Rows> {
+impl SqliteTap {
+    fn read(&mut self) -> Result<Rows> {
         // One snapshot for all tables.
         self.connection.execute_batch("BEGIN")?;
         let mut taken = Vec::new();
@@ -243,5 +250,11 @@ impl Tap for SqliteTap {
         }
         self.connection.execute_batch("COMMIT")?;
         Ok(taken)
+    }
+}
+
+impl Tap for SqliteTap {
+    fn take(&mut self) -> LocalBoxFuture<'_, Result<Rows>> {
+        Box::pin(async { self.read() })
     }
 }

@@ -17,9 +17,9 @@ pub(crate) enum Backend {
 impl Backend {
     pub(crate) const ALL: [Self; 1] = [Self::Sqlite];
 
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> String {
         match self {
-            Self::Sqlite => "SQLite",
+            Self::Sqlite => format!("SQLite {}", rusqlite::version()),
         }
     }
 }
@@ -31,14 +31,14 @@ pub(crate) enum Place {
 
 impl Place {
     /// Makes a place without tables, in the folder where a backend needs one.
-    pub(crate) fn new(backend: Backend, under: &Path) -> Result<Self> {
+    pub(crate) async fn new(backend: Backend, under: &Path) -> Result<Self> {
         Ok(match backend {
             Backend::Sqlite => Self::Sqlite(Folder::new(under)?),
         })
     }
 
     /// Copies a place whose log is closed.
-    pub(crate) fn copy(&self) -> Result<Self> {
+    pub(crate) async fn copy(&self) -> Result<Self> {
         Ok(match self {
             Self::Sqlite(folder) => Self::Sqlite(folder.copy()?),
         })
@@ -63,7 +63,7 @@ impl Place {
 
     /// Connects the raw engine, as durable as the store, and makes its tables if
     /// there are none.
-    pub(crate) fn engine(&self) -> Result<Box<dyn Engine>> {
+    pub(crate) async fn engine(&self) -> Result<Box<dyn Engine>> {
         Ok(match self {
             Self::Sqlite(folder) => Box::new(folder.engine()?),
         })
@@ -71,21 +71,21 @@ impl Place {
 
     /// Begins to take rows out of the log: those to come, and those that are
     /// there if `all`.
-    pub(crate) fn tap(&self, all: bool) -> Result<Box<dyn Tap>> {
+    pub(crate) async fn tap(&self, all: bool) -> Result<Box<dyn Tap>> {
         Ok(match self {
             Self::Sqlite(folder) => Box::new(folder.tap(all)?),
         })
     }
 
     /// Looks at what is there.
-    pub(crate) fn contents(&self) -> Result<Contents> {
+    pub(crate) async fn contents(&self) -> Result<Contents> {
         match self {
             Self::Sqlite(folder) => folder.contents(),
         }
     }
 
     /// Returns how many bytes the database takes, once its log is closed.
-    pub(crate) fn bytes(&self) -> Result<u64> {
+    pub(crate) async fn bytes(&self) -> Result<u64> {
         match self {
             Self::Sqlite(folder) => folder.bytes(),
         }
@@ -93,7 +93,7 @@ impl Place {
 
     /// Returns the bytes by table and index, the largest first. `None` if the
     /// database cannot tell.
-    pub(crate) fn parts(&self) -> Result<Option<Vec<(String, u64)>>> {
+    pub(crate) async fn parts(&self) -> Result<Option<Vec<(String, u64)>>> {
         match self {
             Self::Sqlite(folder) => folder.parts(),
         }
@@ -108,7 +108,7 @@ impl Place {
     }
 
     /// The same through the thinnest driver there is.
-    pub(crate) fn select_bare(&self, page: usize) -> Result<u64> {
+    pub(crate) async fn select_bare(&self, page: usize) -> Result<u64> {
         match self {
             Self::Sqlite(folder) => folder.select_bare(page),
         }
