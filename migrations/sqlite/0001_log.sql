@@ -1,7 +1,8 @@
--- The append-only log: events, what may be erased of them, the requests that
--- wrote them, and the output of deployments.
+-- The append-only log: events, what may be erased of them, the tree over them,
+-- the checkpoints that were signed, and the output of deployments.
 --
--- Triggers refuse every UPDATE and DELETE. The guards before INSERT refuse
+-- Triggers refuse every UPDATE and DELETE, but for the erasure of an annex that
+-- an event of the log orders. The guards before INSERT refuse
 -- whatever is no continuation; without them INSERT OR REPLACE would delete rows
 -- unseen on a connection that has recursive_triggers off, as it is by default.
 
@@ -31,7 +32,13 @@ CREATE TABLE events (
     causation_id   BLOB CHECK (length(causation_id) = 16),
     -- Stays when the annex is erased.
     annex_digest   BLOB CHECK (length(annex_digest) = 32),
-    payload        BLOB    NOT NULL
+    -- Of the first event of a write: the first bytes of the digest over what the
+    -- client gave, and how many events it is. The id of the request is not stored:
+    -- the id of its first event is derived from it.
+    given          BLOB CHECK (length(given) = 8),
+    events         INTEGER CHECK (events > 0),
+    payload        BLOB    NOT NULL,
+    CHECK ((given IS NULL) = (events IS NULL))
 ) STRICT;
 CREATE UNIQUE INDEX events_stream ON events (stream, version);
 CREATE UNIQUE INDEX events_id ON events (event_id);
@@ -43,16 +50,27 @@ CREATE TABLE annexes (
     bytes    BLOB NOT NULL
 ) STRICT;
 
--- One row per write that appended something. The id of the request is not
--- stored: the id of its first event is derived from it.
-CREATE TABLE requests (
-    -- Of its first event.
+-- Annexes that were erased, each by an AnnexErased.
+CREATE TABLE erasures (
+    -- Whose annex.
     position INTEGER PRIMARY KEY,
-    -- How many events it appended.
-    events   INTEGER NOT NULL CHECK (events > 0),
-    -- The first half of the digest over what the client gave: enough to tell two
-    -- requests apart, and 16 bytes less for every event that came alone.
-    given    BLOB    NOT NULL CHECK (length(given) = 16)
+    -- The event that ordered it.
+    ordered  INTEGER NOT NULL
+) STRICT;
+
+-- The full tiles of the tree: 256 hashes of one level each. A leaf hash stands
+-- here and nowhere else; those of the last, not yet full tile are computed.
+CREATE TABLE tiles (
+    level  INTEGER NOT NULL,
+    idx    INTEGER NOT NULL,
+    hashes BLOB    NOT NULL CHECK (length(hashes) = 8192)
+) STRICT;
+CREATE UNIQUE INDEX tiles_place ON tiles (level, idx);
+
+-- The checkpoints that servers signed.
+CREATE TABLE checkpoints (
+    size INTEGER PRIMARY KEY,
+    note TEXT NOT NULL
 ) STRICT;
 
 -- Pieces of the output of deployments.
@@ -111,21 +129,58 @@ CREATE TRIGGER annexes_no_update BEFORE UPDATE ON annexes BEGIN
     SELECT RAISE(ABORT, 'annexes is append-only');
 END;
 CREATE TRIGGER annexes_no_delete BEFORE DELETE ON annexes BEGIN
-    SELECT RAISE(ABORT, 'annexes is append-only');
+    SELECT RAISE(ABORT, 'annexes is append-only; ledger erase removes one')
+    WHERE NOT EXISTS (SELECT 1 FROM erasures WHERE position = OLD.position);
 END;
 
-CREATE TRIGGER requests_guard BEFORE INSERT ON requests BEGIN
-    SELECT RAISE(ABORT, 'requests: the position must follow the last request')
-    WHERE NEW.position < (SELECT position + events FROM requests ORDER BY position DESC LIMIT 1);
-    SELECT RAISE(ABORT, 'requests: its events are not in the log')
-    WHERE NEW.position < 1
-       OR NEW.position + NEW.events - 1 > (SELECT coalesce(max(position), 0) FROM events);
+CREATE TRIGGER erasures_guard BEFORE INSERT ON erasures BEGIN
+    SELECT RAISE(ABORT, 'erasures: the annex was erased before')
+    WHERE EXISTS (SELECT 1 FROM erasures WHERE position = NEW.position);
+    SELECT RAISE(ABORT, 'erasures: no such event orders it')
+    WHERE NOT EXISTS (
+        SELECT 1 FROM events e JOIN names t ON t.id = e.type
+        WHERE e.position = NEW.ordered AND t.name = 'AnnexErased'
+          AND e.payload = CAST('{"position":' || NEW.position || '}' AS BLOB)
+    );
 END;
-CREATE TRIGGER requests_no_update BEFORE UPDATE ON requests BEGIN
-    SELECT RAISE(ABORT, 'requests is append-only');
+CREATE TRIGGER erasures_no_update BEFORE UPDATE ON erasures BEGIN
+    SELECT RAISE(ABORT, 'erasures is append-only');
 END;
-CREATE TRIGGER requests_no_delete BEFORE DELETE ON requests BEGIN
-    SELECT RAISE(ABORT, 'requests is append-only');
+CREATE TRIGGER erasures_no_delete BEFORE DELETE ON erasures BEGIN
+    SELECT RAISE(ABORT, 'erasures is append-only');
+END;
+
+CREATE TRIGGER tiles_guard BEFORE INSERT ON tiles BEGIN
+    SELECT RAISE(ABORT, 'tiles: the tile must follow the last one of its level')
+    WHERE NEW.idx <> coalesce((SELECT max(idx) + 1 FROM tiles WHERE level = NEW.level), 0);
+    SELECT RAISE(ABORT, 'tiles: the row is there already')
+    WHERE EXISTS (SELECT 1 FROM tiles WHERE rowid = NEW.rowid);
+    SELECT RAISE(ABORT, 'tiles: what it stands on is not there')
+    WHERE CASE NEW.level
+        WHEN 0 THEN 256 * (NEW.idx + 1) > (SELECT coalesce(max(position), 0) FROM events)
+        ELSE NOT EXISTS (
+            SELECT 1 FROM tiles WHERE level = NEW.level - 1 AND idx = 256 * NEW.idx + 255
+        )
+    END;
+END;
+CREATE TRIGGER tiles_no_update BEFORE UPDATE ON tiles BEGIN
+    SELECT RAISE(ABORT, 'tiles is append-only');
+END;
+CREATE TRIGGER tiles_no_delete BEFORE DELETE ON tiles BEGIN
+    SELECT RAISE(ABORT, 'tiles is append-only');
+END;
+
+CREATE TRIGGER checkpoints_guard BEFORE INSERT ON checkpoints BEGIN
+    SELECT RAISE(ABORT, 'checkpoints: the size must grow')
+    WHERE NEW.size <= (SELECT max(size) FROM checkpoints);
+    SELECT RAISE(ABORT, 'checkpoints: the log is not that long')
+    WHERE NEW.size < 1 OR NEW.size > (SELECT coalesce(max(position), 0) FROM events);
+END;
+CREATE TRIGGER checkpoints_no_update BEFORE UPDATE ON checkpoints BEGIN
+    SELECT RAISE(ABORT, 'checkpoints is append-only');
+END;
+CREATE TRIGGER checkpoints_no_delete BEFORE DELETE ON checkpoints BEGIN
+    SELECT RAISE(ABORT, 'checkpoints is append-only');
 END;
 
 CREATE TRIGGER outputs_guard BEFORE INSERT ON outputs BEGIN

@@ -141,12 +141,17 @@ where
                 snapshot = Arc::new(next);
                 (records, halted)
             }
+            Err(ReadError::Closed) => return,
             Err(ReadError::Database(source)) => {
                 warn!(projection = P::NAME, error = %source, "The log cannot be read now; trying again.");
                 tokio::time::sleep(POLL_INTERVAL).await;
                 continue;
             }
-            Err(source @ (ReadError::Gap { .. } | ReadError::Corrupt { .. })) => {
+            Err(
+                source @ (ReadError::Gap { .. }
+                | ReadError::Corrupt { .. }
+                | ReadError::Tile { .. }),
+            ) => {
                 let position = snapshot.position;
                 (Vec::new(), Some(Halt::Damaged { position, source: Arc::new(source) }))
             }

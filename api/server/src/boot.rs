@@ -10,7 +10,9 @@ use crate::metrics::Metrics;
 use crate::routes::activations::Remembered;
 use crate::running::Config;
 use crate::server::{Server, Shared};
+use crate::signer::{SignError, Signer};
 use api_wire::token::Secret;
+use ledger_core::checkpoint::{Checkpoint, InvalidOrigin, NoteKey, Origin};
 use ledger_core::event::{self, Reach};
 use ledger_core::rights::TokenKind;
 use ledger_core::{
@@ -46,6 +48,12 @@ pub enum StartError {
     /// The log does not take what a start records.
     #[error("the start cannot be recorded")]
     Record(#[source] WriteError),
+    /// The log cannot be signed.
+    #[error("the log cannot be signed")]
+    Sign(#[source] SignError),
+    /// The log cannot be named.
+    #[error("the log cannot be named")]
+    Origin(#[source] InvalidOrigin),
     /// Certificate or key cannot be used.
     #[error("TLS cannot be set up")]
     Tls(#[source] crate::tls::TlsError),
@@ -90,6 +98,8 @@ pub(crate) async fn boot(
     let has_tokens = image.state.fleet.workspace(&WorkspaceName::initial()).is_some();
     let key = folder.token_key(has_tokens).map_err(StartError::Folder)?;
     let node = folder.node(image.state.fleet.node()).map_err(StartError::Folder)?;
+    // Before anything is recorded: a restored backup is left as it is.
+    let (signer, forked) = begin_to_sign(config, folder.clone(), node, &log).await?;
     let server = Server::new(Shared {
         node,
         version: config.version.clone(),
@@ -98,6 +108,7 @@ pub(crate) async fn boot(
         log,
         live,
         key,
+        signer,
         refusals: Refusals::default(),
         registry,
         metrics,
@@ -112,6 +123,12 @@ pub(crate) async fn boot(
     }
     let admin_token = first_start(&server, &folder).await?;
     start_node(&server).await?;
+    if let Some(signed) = forked {
+        record(&server, Command::AcceptFork { node, signed }).await?;
+    }
+    let NoteKey { name: origin, key: public_key } = server.signer.name();
+    record(&server, Command::AddSigningKey { node, origin, public_key }).await?;
+    folder.show_signing_key(&server.signer.name()).map_err(StartError::Folder)?;
     Ok(Booted { server, runner, admin_token })
 }
 
@@ -130,11 +147,35 @@ async fn confirm_clock(server: &Server) -> Result<(), WriteError> {
 
 /// Records the start, and with it what a killed run of this node left open.
 async fn start_node(server: &Server) -> Result<(), StartError> {
+    let (node, version) = (server.node, server.version.clone());
+    record(server, Command::StartNode { node, version, alive_until: None }).await
+}
+
+/// Records something of the start, and waits until the folds show it.
+async fn record(server: &Server, command: Command) -> Result<(), StartError> {
     let request = RequestId::new(uuid::Uuid::now_v7());
     let given = given::of_node(server.node, request);
-    let command = Command::StartNode { node: server.node, version: server.version.clone() };
     let written = server.commit(request, given, server.actor(), command).await;
     reach(server, written.map_err(StartError::Record)?).await
+}
+
+/// Makes the signer, which refuses a log that does not continue what was signed.
+async fn begin_to_sign(
+    config: &Config,
+    folder: Folder,
+    node: NodeId,
+    log: &Log,
+) -> Result<(Signer, Option<Checkpoint>), StartError> {
+    let known = log.state().await.and_then(|state| state.origin);
+    let origin = config.origin.clone().or(known).map_or_else(|| own_origin(node), Ok)?;
+    let keys = folder.signing_key(config.new_signing_key).map_err(StartError::Folder)?;
+    let begun = Signer::begin(folder, keys, origin, config.accept_fork, log).await;
+    begun.map_err(StartError::Sign)
+}
+
+/// The name of a log that nobody named.
+fn own_origin(node: NodeId) -> Result<Origin, StartError> {
+    format!("ledger/{node}").parse().map_err(StartError::Origin)
 }
 
 /// Makes the workspace `default` and the first admin token, if there is none yet.

@@ -26,6 +26,7 @@ mod request;
 mod routes;
 mod running;
 mod server;
+mod signer;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -33,4 +34,5 @@ mod tls;
 pub use boot::StartError;
 pub use folder::FolderError;
 pub use running::{Config, Failed, Running, Tls, start};
+pub use signer::SignError;
 pub use tls::TlsError;

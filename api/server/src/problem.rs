@@ -88,6 +88,7 @@ impl From<WriteError> for Refusal {
                 format!("{error}; a new request needs a new id"),
             ),
             WriteError::TooLarge { .. } => Self::new(Code::TooLarge, error.to_string()),
+            WriteError::NoAnnex { .. } => Self::new(Code::AnnexNotFound, error.to_string()),
             WriteError::Unavailable { .. } => Self::unavailable(error.to_string()),
             WriteError::Conflict { .. } => {
                 Self::unavailable(format!("{error}; send the same request again"))
@@ -107,7 +108,10 @@ impl From<ReadError> for Refusal {
         error!(error = chain(&error), "A read failed.");
         match error {
             ReadError::Database(_) => Self::unavailable("the database failed; try again"),
-            ReadError::Gap { .. } | ReadError::Corrupt { .. } => Self::internal(),
+            ReadError::Closed => Self::unavailable("this server is stopping; try again"),
+            ReadError::Gap { .. } | ReadError::Corrupt { .. } | ReadError::Tile { .. } => {
+                Self::internal()
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::problem::Refusal;
 use crate::routes::activations::Remembered;
+use crate::signer::Signer;
 use ledger_core::event::Digest;
 use ledger_core::names::ProgramVersion;
 use ledger_core::record::ActorKind;
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) log: Log,
     pub(crate) live: Live<Image>,
     pub(crate) key: TokenKey,
+    pub(crate) signer: Signer,
     pub(crate) refusals: Refusals,
     pub(crate) registry: Arc<Registry>,
     pub(crate) metrics: Arc<Metrics>,
@@ -109,7 +111,7 @@ impl Server {
             return Some(crate::problem::chain(&fault));
         }
         match self.log.readiness() {
-            Readiness::Ready => None,
+            Readiness::Ready => self.signer.fault(),
             Readiness::NotReady(why) => Some(why),
         }
     }

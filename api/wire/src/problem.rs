@@ -125,12 +125,18 @@ codes! {
     IdempotencyMismatch = "idempotency_mismatch", 409, "The request id was used for another request";
     /// The secret of the token to be issued is another token's already.
     SecretTaken = "secret_taken", 409, "The secret belongs to another token";
+    /// The event has no annex, or no longer.
+    AnnexNotFound = "annex_not_found", 404, "There is no annex to erase";
     /// The log cannot be written now.
     Unavailable = "unavailable", 503, "The log cannot be written now";
     /// A fault of the server.
     Internal = "internal", 500, "The server made a mistake";
     /// See [`ledger_core::Rejection`].
     WorkspaceNotFound = "workspace_not_found", 404, "There is no such workspace";
+    /// See [`ledger_core::Rejection`].
+    NodeLost = "node_lost", 503, "The server was taken for dead and starts again";
+    /// See [`ledger_core::Rejection`].
+    OriginMismatch = "origin_mismatch", 409, "The log has another name";
     /// See [`ledger_core::Rejection`].
     WorkspaceExists = "workspace_exists", 409, "The workspace exists already";
     /// See [`ledger_core::Rejection`].

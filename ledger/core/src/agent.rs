@@ -131,7 +131,11 @@ impl Agent {
             | Event::ActivationRequested(_)
             | Event::NodeStarted(_)
             | Event::NodeStopped(_)
-            | Event::ClockConfirmed(_) => {}
+            | Event::ClockConfirmed(_)
+            | Event::NodeLost(_)
+            | Event::SigningKeyAdded(_)
+            | Event::ForkAccepted(_)
+            | Event::AnnexErased(_) => {}
         }
     }
 

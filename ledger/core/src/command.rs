@@ -3,8 +3,11 @@
 use crate::activation::Activation;
 use crate::agent::Report;
 use crate::annex::Annex;
+use crate::checkpoint::{Checkpoint, Origin};
 use crate::event::{DisconnectReason, Event, Reach, SecretHash};
-use crate::ids::{ActivationId, DeploymentId, EventId, NodeId, RequestId, SessionId, TokenId};
+use crate::ids::{
+    ActivationId, DeploymentId, EventId, NodeId, Position, RequestId, SessionId, TokenId,
+};
 use crate::key::PublicKey;
 use crate::limits;
 use crate::names::{AgentName, AgentPattern, ProgramVersion, System, WorkspaceName};
@@ -21,6 +24,41 @@ pub enum Command {
         node: NodeId,
         /// Its program's version.
         version: ProgramVersion,
+        /// When an earlier run of it is last known to have lived, if anybody knows
+        /// better than the log.
+        alive_until: Option<Timestamp>,
+    },
+    /// A server is dead; what it left open is closed.
+    LoseNode {
+        /// Which.
+        node: NodeId,
+        /// The last moment at which it is proven to have lived.
+        alive_until: Timestamp,
+    },
+    /// A server signs with a key from now on.
+    AddSigningKey {
+        /// Which.
+        node: NodeId,
+        /// The name of the log.
+        origin: Origin,
+        /// Its key.
+        public_key: PublicKey,
+    },
+    /// An operator lets a server sign a log that does not continue what it signed.
+    AcceptFork {
+        /// Which.
+        node: NodeId,
+        /// What it had signed.
+        signed: Checkpoint,
+    },
+    /// Erase an event's annex.
+    EraseAnnex {
+        /// The server that is asked.
+        node: NodeId,
+        /// Whose annex.
+        position: Position,
+        /// Who asked, with which words.
+        annex: Annex,
     },
     /// A server ends in good order.
     StopNode {
@@ -236,6 +274,20 @@ pub enum Rejection {
         /// The name given.
         workspace: WorkspaceName,
     },
+    /// The server that asks was recorded as lost meanwhile.
+    #[error("the server {node} was recorded as lost; it starts again before it goes on")]
+    NodeLost {
+        /// Which.
+        node: NodeId,
+    },
+    /// The log has another name.
+    #[error("the name of this log is {known}, not {origin}; a log keeps its name for ever")]
+    OriginMismatch {
+        /// The name that it has.
+        known: Origin,
+        /// The name given.
+        origin: Origin,
+    },
     /// The name is taken.
     #[error("the workspace {workspace} exists already")]
     WorkspaceExists {
@@ -371,6 +423,8 @@ impl Rejection {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::WorkspaceNotFound { .. } => "workspace_not_found",
+            Self::NodeLost { .. } => "node_lost",
+            Self::OriginMismatch { .. } => "origin_mismatch",
             Self::WorkspaceExists { .. } => "workspace_exists",
             Self::TokenNotFound { .. } => "token_not_found",
             Self::PatternsNotAllowed { .. } => "patterns_not_allowed",

@@ -13,8 +13,10 @@ pub use parts::{
     FailureReason, LostSession, OutputDigest, Reach, SecretHash,
 };
 
-use crate::ids::{ActivationId, DeploymentId, NodeId, SessionId, TokenId};
+use crate::checkpoint::Origin;
+use crate::ids::{ActivationId, DeploymentId, NodeId, Position, SessionId, TokenId};
 use crate::key::PublicKey;
+use crate::merkle::NodeHash;
 use crate::names::{AgentName, AgentPattern, ProgramVersion, StorePath, System, WorkspaceName};
 use crate::rights::TokenKind;
 use crate::time::Timestamp;
@@ -276,5 +278,30 @@ events! {
         last_recorded_at: Timestamp,
         /// What the clock says.
         clock: Timestamp,
+    }
+    /// A server died: it ended without saying so.
+    NodeLost {
+        /// The last moment at which it is proven to have lived.
+        alive_until: Timestamp,
+    }
+    /// A server signs checkpoints with this key from now on.
+    SigningKeyAdded {
+        /// The name of the log, under which it signs.
+        origin: Origin,
+        /// The key that verifies them.
+        public_key: PublicKey,
+    }
+    /// An operator let a server sign a log that does not continue what the server
+    /// had signed before, as after a backup was restored.
+    ForkAccepted {
+        /// The size that it had signed.
+        size: u64,
+        /// The root that it had signed.
+        root: NodeHash,
+    }
+    /// An event's annex was erased.
+    AnnexErased {
+        /// Whose.
+        position: Position,
     }
 }

@@ -13,11 +13,13 @@
 pub mod activation;
 pub mod agent;
 pub mod annex;
+pub mod checkpoint;
 pub mod command;
 pub mod event;
 pub mod ids;
 pub mod key;
 pub mod limits;
+pub mod merkle;
 pub mod names;
 pub mod node;
 pub mod record;
@@ -35,7 +37,7 @@ pub use ids::{
     ActivationId, DeploymentId, EventId, NodeId, Position, RequestId, SessionId, TokenId, Version,
 };
 pub use names::{AgentName, StorePath, System, WorkspaceName};
-pub use record::{Actor, Record};
+pub use record::{Actor, Given, Record};
 pub use state::State;
 pub use stream::StreamId;
 pub use time::Timestamp;

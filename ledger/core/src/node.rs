@@ -15,11 +15,14 @@ pub struct Node {
 impl Node {
     /// Applies one recorded event of `node/<id>`.
     pub fn evolve(&mut self, recorded_at: Timestamp, event: &Event) {
-        self.seen_at = recorded_at;
+        // Whoever records a node as lost is another one, or a later run of it.
+        if !matches!(event, Event::NodeLost(_)) {
+            self.seen_at = recorded_at;
+        }
         if matches!(event, Event::NodeStarted(_)) {
             self.running = true;
         }
-        if matches!(event, Event::NodeStopped(_)) {
+        if matches!(event, Event::NodeStopped(_) | Event::NodeLost(_)) {
             self.running = false;
         }
     }

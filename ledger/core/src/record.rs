@@ -1,13 +1,14 @@
 //! The record: one event as it stands in the log, and the bytes that prove it.
 
 use crate::annex::{AnnexDigest, SealedAnnex};
+use crate::event::Digest as ContentDigest;
 use crate::event::{DecodeError, Event};
 use crate::ids::{EventId, Position, Version};
+use crate::merkle::NodeHash;
 use crate::names::WorkspaceName;
 use crate::stream::StreamId;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 /// Who caused an event: a kind and an opaque id, never a person's name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +59,26 @@ impl ActorKind {
     }
 }
 
+/// What the first event of a write tells of the request that it came in, so that
+/// the same request sent again is known, and another one under its id refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The first 8 bytes of the digest over what the client gave: enough to tell
+    /// a mistake, and nobody gains by finding two requests that share them.
+    pub digest: [u8; 8],
+    /// How many events the write appended, this one included; at least 1.
+    pub events: u32,
+}
+
+impl Given {
+    /// Makes it from the whole digest.
+    pub fn new(ContentDigest(digest): ContentDigest, events: u32) -> Self {
+        let mut half = [0; 8];
+        half.copy_from_slice(&digest[..8]);
+        Self { digest: half, events }
+    }
+}
+
 /// One event of the log, with everything that is stored of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -81,6 +102,8 @@ pub struct Record {
     pub correlation_id: Option<EventId>,
     /// The event that led to it.
     pub causation_id: Option<EventId>,
+    /// The request that wrote it, if it is the first event of its write.
+    pub given: Option<Given>,
     /// The exact bytes of the payload: JSON.
     pub payload: Vec<u8>,
     /// The digest of the annex, which stays when the annex is erased.
@@ -134,10 +157,11 @@ impl Record {
     /// | 8 | recorded at, likewise |
     /// | 1 | actor's kind |
     /// | 1 + n | actor's id |
-    /// | 1 | which of the next three are there: 1 correlation, 2 causation, 4 annex |
+    /// | 1 | which of the next four are there: 1 correlation, 2 causation, 4 annex, 8 request |
     /// | 16 | correlation id, if there |
     /// | 16 | causation id, if there |
     /// | 32 | annex digest, if there |
+    /// | 8 + 4 | digest of what the client gave, and the number of events of the write, if there |
     /// | 32 | BLAKE3 of the payload |
     pub fn envelope(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
@@ -157,7 +181,8 @@ impl Record {
         out.push(
             u8::from(self.correlation_id.is_some())
                 | u8::from(self.causation_id.is_some()) << 1
-                | u8::from(self.annex_digest.is_some()) << 2,
+                | u8::from(self.annex_digest.is_some()) << 2
+                | u8::from(self.given.is_some()) << 3,
         );
         for id in [self.correlation_id, self.causation_id].into_iter().flatten() {
             out.extend_from_slice(&id.bytes());
@@ -165,16 +190,17 @@ impl Record {
         if let Some(AnnexDigest(digest)) = self.annex_digest {
             out.extend_from_slice(&digest);
         }
+        if let Some(Given { digest, events }) = self.given {
+            out.extend_from_slice(&digest);
+            out.extend_from_slice(&events.to_be_bytes());
+        }
         out.extend_from_slice(&self.payload_digest());
         out
     }
 
     /// Returns the leaf hash of RFC 6962: SHA-256 over a zero byte and the envelope.
-    pub fn leaf_hash(&self) -> [u8; 32] {
-        let mut hasher = Sha256::new();
-        hasher.update([0]);
-        hasher.update(self.envelope());
-        hasher.finalize().into()
+    pub fn leaf_hash(&self) -> NodeHash {
+        NodeHash::leaf(&self.envelope())
     }
 }
 

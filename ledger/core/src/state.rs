@@ -1,9 +1,11 @@
 //! The state that decisions are taken from: a fold over the whole log.
 
 use crate::agent::Agent;
+use crate::checkpoint::{Checkpoint, Origin};
 use crate::command::{Command, Context, NewEvent, Rejection};
 use crate::event::{self, Event};
 use crate::ids::{EventId, NodeId};
+use crate::key::PublicKey;
 use crate::names::{AgentName, WorkspaceName};
 use crate::node::Node;
 use crate::record::Record;
@@ -21,6 +23,10 @@ pub struct State {
     pub workspaces: imbl::OrdMap<WorkspaceName, Workspace>,
     /// The servers.
     pub nodes: imbl::OrdMap<NodeId, Node>,
+    /// The name of the log, once a server signs it.
+    pub origin: Option<Origin>,
+    /// The keys that sign, or signed, checkpoints of it.
+    pub signing_keys: imbl::OrdSet<PublicKey>,
     /// When the newest event was recorded.
     pub last_recorded_at: Option<Timestamp>,
 }
@@ -52,6 +58,10 @@ impl State {
             }
             StreamId::Node(node) => {
                 self.nodes.entry(*node).or_default().evolve(recorded_at, event);
+                if let Event::SigningKeyAdded(added) = event {
+                    self.origin.get_or_insert_with(|| added.origin.clone());
+                    self.signing_keys.insert(added.public_key);
+                }
             }
             // Nothing is decided from these: an activation is complete or absent.
             StreamId::Activation(_) | StreamId::Health(_) => {}
@@ -65,7 +75,21 @@ impl State {
     /// applied by [`State::apply`].
     pub fn decide(&self, command: Command, context: Context) -> Result<Vec<NewEvent>, Rejection> {
         match command {
-            Command::StartNode { node, version } => Ok(self.start_node(node, version)),
+            Command::StartNode { node, version, alive_until } => {
+                Ok(self.start_node(node, version, alive_until))
+            }
+            Command::LoseNode { node, alive_until } => Ok(self.lose_node(node, alive_until)),
+            Command::AddSigningKey { node, origin, public_key } => {
+                self.add_signing_key(node, origin, public_key)
+            }
+            Command::AcceptFork { node, signed: Checkpoint { size, root, .. } } => {
+                let accepted = event::ForkAccepted { size, root };
+                Ok(vec![NewEvent::new(StreamId::Node(node), accepted)])
+            }
+            Command::EraseAnnex { node, position, annex } => {
+                let erased = event::AnnexErased { position };
+                Ok(vec![NewEvent::new(StreamId::Node(node), erased).with_annex(annex)])
+            }
             Command::StopNode { node } => Ok(self.stop_node(node)),
             Command::ConfirmClock { node } => {
                 let last_recorded_at = self.last_recorded_at.unwrap_or(context.now);
@@ -83,6 +107,7 @@ impl State {
                 self.workspace(&workspace)?.revoke_token(&workspace, token)
             }
             Command::Connect { workspace, connection } => {
+                self.is_not_lost(connection.node)?;
                 self.workspace(&workspace)?.connect(&workspace, connection)
             }
             Command::Disconnect { workspace, agent, session, reason } => {
@@ -123,6 +148,14 @@ impl State {
         }
     }
 
+    /// A server that was taken for dead holds no sessions until it started again.
+    fn is_not_lost(&self, node: NodeId) -> Result<(), Rejection> {
+        match self.nodes.get(&node) {
+            Some(known) if !known.running => Err(Rejection::NodeLost { node }),
+            _ => Ok(()),
+        }
+    }
+
     fn workspace(&self, name: &WorkspaceName) -> Result<&Workspace, Rejection> {
         self.workspaces
             .get(name)
@@ -141,17 +174,47 @@ impl State {
         }
     }
 
-    /// A node that starts finds the sessions that its killed predecessor held.
-    fn start_node(&self, node: NodeId, version: crate::names::ProgramVersion) -> Vec<NewEvent> {
+    /// A node that starts finds what its killed predecessor left open.
+    fn start_node(
+        &self,
+        node: NodeId,
+        version: crate::names::ProgramVersion,
+        alive_until: Option<Timestamp>,
+    ) -> Vec<NewEvent> {
         // With one server, the newest record is the last proof that it lived.
-        let alive_until = self.last_recorded_at.unwrap_or_default();
-        let mut events: Vec<NewEvent> = self
-            .workspaces
-            .iter()
-            .flat_map(|(name, workspace)| workspace.lose_sessions(name, node, alive_until))
-            .collect();
+        let alive_until = alive_until.or(self.last_recorded_at).unwrap_or_default();
+        let mut events = self.lose_node(node, alive_until);
         events.push(NewEvent::new(StreamId::Node(node), event::NodeStarted { version }));
         events
+    }
+
+    fn lose_node(&self, node: NodeId, alive_until: Timestamp) -> Vec<NewEvent> {
+        let running = self.nodes.get(&node).is_some_and(|node| node.running);
+        let lost =
+            running.then(|| NewEvent::new(StreamId::Node(node), event::NodeLost { alive_until }));
+        let sessions = self
+            .workspaces
+            .iter()
+            .flat_map(|(name, workspace)| workspace.lose_sessions(name, node, alive_until));
+        lost.into_iter().chain(sessions).collect()
+    }
+
+    /// The first key names the log for ever.
+    fn add_signing_key(
+        &self,
+        node: NodeId,
+        origin: Origin,
+        public_key: PublicKey,
+    ) -> Result<Vec<NewEvent>, Rejection> {
+        match &self.origin {
+            Some(known) if *known != origin => {
+                return Err(Rejection::OriginMismatch { known: known.clone(), origin });
+            }
+            Some(_) if self.signing_keys.contains(&public_key) => return Ok(Vec::new()),
+            _ => {}
+        }
+        let added = event::SigningKeyAdded { origin, public_key };
+        Ok(vec![NewEvent::new(StreamId::Node(node), added)])
     }
 
     fn stop_node(&self, node: NodeId) -> Vec<NewEvent> {

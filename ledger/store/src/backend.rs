@@ -2,7 +2,8 @@
 
 use crate::read::{Annexes, ReadError, StoredOutput};
 use futures_util::future::BoxFuture;
-use ledger_core::event::Digest;
+use ledger_core::merkle::{Tile, TileId};
+use ledger_core::record::Given;
 use ledger_core::{DeploymentId, EventId, Position, Record, RequestId, StreamId, Version};
 use std::collections::HashMap;
 use std::future::Future;
@@ -13,35 +14,54 @@ use std::ops::RangeInclusive;
 pub(crate) struct Head {
     pub(crate) position: Position,
     pub(crate) output: u64,
+    /// The size of the newest checkpoint; 0 for none.
+    pub(crate) signed: u64,
+}
+
+/// What the lock came with.
+pub(crate) struct Locked {
+    pub(crate) head: Head,
+    /// Those of the requests asked for that wrote something.
+    pub(crate) requests: HashMap<RequestId, Request>,
 }
 
 /// A request that wrote something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) first: Position,
-    pub(crate) last: Position,
     pub(crate) given: Given,
 }
 
-/// What tells a request from another one under the same id: the first half of
-/// the digest over what the client gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Given(pub(crate) [u8; 16]);
-
-impl From<Digest> for Given {
-    fn from(Digest(digest): Digest) -> Self {
-        let mut half = [0; 16];
-        half.copy_from_slice(&digest[..16]);
-        Self(half)
+impl Request {
+    /// Returns the position of its last event.
+    pub(crate) fn last(&self) -> Position {
+        Position(self.first.0.saturating_add(u64::from(self.given.events).saturating_sub(1)))
     }
+}
+
+/// An annex that is to be erased, and the event that orders it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Erasure {
+    pub(crate) position: Position,
+    pub(crate) ordered: Position,
+}
+
+/// A signed checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SignedNote {
+    pub(crate) size: u64,
+    pub(crate) note: String,
 }
 
 /// What one transaction appends.
 #[derive(Default)]
 pub(crate) struct Rows {
     pub(crate) records: Vec<Record>,
-    pub(crate) requests: Vec<Request>,
+    /// The tiles that the records made full, the lower levels first.
+    pub(crate) tiles: Vec<Tile>,
+    pub(crate) erasures: Vec<Erasure>,
     pub(crate) outputs: Vec<StoredOutput>,
+    pub(crate) checkpoints: Vec<SignedNote>,
 }
 
 /// A statement or a commit that failed.
@@ -61,20 +81,24 @@ pub(crate) struct Failure {
 /// [`abandon`](Append::abandon), nobody else appends, and what is read here is
 /// what the lock protects.
 pub(crate) trait Append: Send + 'static {
-    /// Begins a transaction, takes the append lock in it and tells where the log ends.
-    fn lock(&mut self) -> impl Future<Output = Result<Head, Failure>> + Send;
+    /// Whether its calls block, so that the writer needs a thread for itself.
+    const THREAD: bool;
 
-    /// Finds those of the requests that wrote something.
-    fn find_requests(
-        &mut self,
-        ids: &[RequestId],
-    ) -> impl Future<Output = Result<HashMap<RequestId, Request>, Failure>> + Send;
+    /// Begins a transaction, takes the append lock in it, and tells where the log
+    /// ends and which of the requests wrote something.
+    fn lock(&mut self, ids: &[RequestId]) -> impl Future<Output = Result<Locked, Failure>> + Send;
 
     /// Returns a stream's version; 0 if it does not exist.
     fn stream_version(
         &mut self,
         stream: &StreamId,
     ) -> impl Future<Output = Result<Version, Failure>> + Send;
+
+    /// Returns whether an annex is stored for the event.
+    fn has_annex(
+        &mut self,
+        position: Position,
+    ) -> impl Future<Output = Result<bool, Failure>> + Send;
 
     /// Returns how many bytes of a deployment's output are stored.
     fn output_end(
@@ -169,6 +193,15 @@ pub(crate) trait Read: Send + Sync + 'static {
 
     /// Returns where the output ends.
     fn output_head(&self) -> BoxFuture<'_, Result<u64, ReadError>>;
+
+    /// Returns the newest committed position.
+    fn head(&self) -> BoxFuture<'_, Result<Position, ReadError>>;
+
+    /// Reads a full tile of the tree.
+    fn tile(&self, id: TileId) -> BoxFuture<'_, Result<Option<Tile>, ReadError>>;
+
+    /// Reads the newest checkpoint.
+    fn newest_checkpoint(&self) -> BoxFuture<'_, Result<Option<String>, ReadError>>;
 
     /// Returns how many bytes the database takes.
     fn size(&self) -> BoxFuture<'_, Result<u64, ReadError>>;

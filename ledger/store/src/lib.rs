@@ -17,6 +17,7 @@ mod log;
 mod open;
 mod read;
 mod sqlite;
+mod tree;
 mod write;
 mod writer;
 

@@ -1,15 +1,18 @@
 //! The handle on the log.
 
-use crate::backend::Read;
+use crate::backend::{Append, Read, SignedNote};
 use crate::clock::Clock;
 use crate::limits;
 use crate::open::{OpenError, Options, Readiness};
 use crate::read::{Annexes, ReadError, StoredOutput, weight};
 use crate::sqlite;
+use crate::tree;
 use crate::write::{OutputError, OutputWrite, Write, WriteError, Written};
 use crate::writer::{Signals, Task, Writer};
+use ledger_core::checkpoint::Note;
+use ledger_core::merkle::{TileId, TileSource, Tree};
 use ledger_core::{DeploymentId, EventId, Position, Record, State, StreamId, Timestamp, Version};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -42,20 +45,33 @@ impl Log {
         options: Options,
     ) -> Result<Self, OpenError> {
         let (appender, reader) = sqlite::open(folder, options).await?;
-        let reader: Arc<dyn Read> = Arc::new(reader);
+        Self::start(appender, Arc::new(reader), clock, options).await
+    }
+
+    /// Folds the log and starts its writer.
+    async fn start<A: Append>(
+        appender: A,
+        reader: Arc<dyn Read>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<Self, OpenError> {
         let (inbox, tasks) = mpsc::channel(limits::WAITING_WRITES_MAX);
         let (head_tx, head) = watch::channel(Position::ZERO);
         let (output_head_tx, output_head) = watch::channel(0);
         let (readiness_tx, readiness) = watch::channel(Readiness::Ready);
         let (done_tx, done) = watch::channel(());
         let signals = Signals {
-            head: head_tx,
-            output_head: output_head_tx,
+            head: Arc::new(head_tx),
+            output_head: Arc::new(output_head_tx),
             readiness: readiness_tx,
             done: done_tx,
         };
         let writer = Writer::open(appender, Arc::clone(&reader), clock, tasks, signals).await?;
-        tokio::spawn(writer.run());
+        if A::THREAD && options.thread {
+            on_a_thread(writer.run())?;
+        } else {
+            tokio::spawn(writer.run());
+        }
         Ok(Self { inbox, reader, head, output_head, readiness, done })
     }
 
@@ -248,6 +264,36 @@ impl Log {
         self.inbox.max_capacity() - self.inbox.capacity()
     }
 
+    /// Returns the tree over everything that is committed.
+    pub async fn tree(&self) -> Result<Tree, ReadError> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(Task::Tree { reply }).await.map_err(|_| ReadError::Closed)?;
+        answer.await.unwrap_or(Err(ReadError::Closed))
+    }
+
+    /// Reads the tiles that a question about a tree needs, which the log gave.
+    pub async fn tiles(
+        &self,
+        tree: &Tree,
+        ids: &BTreeSet<TileId>,
+    ) -> Result<TileSource, ReadError> {
+        tree::tiles(&*self.reader, tree, ids).await
+    }
+
+    /// Reads the newest signed checkpoint, as it was stored.
+    pub async fn newest_checkpoint(&self) -> Result<Option<String>, ReadError> {
+        self.reader.newest_checkpoint().await
+    }
+
+    /// Stores a signed checkpoint, unless there is a newer one.
+    pub async fn write_checkpoint(&self, note: &Note) -> Result<(), OutputError> {
+        let (reply, answer) = oneshot::channel();
+        let unavailable = || OutputError::Unavailable { why: CLOSED.to_owned() };
+        let signed = SignedNote { size: note.checkpoint().size, note: note.to_string() };
+        self.inbox.send(Task::Checkpoint { signed, reply }).await.map_err(|_| unavailable())?;
+        answer.await.unwrap_or_else(|ended| Err(OutputError::Database(Box::new(ended))))
+    }
+
     /// Returns how many bytes the database takes, with what is not yet merged into it.
     pub async fn database_bytes(&self) -> Result<u64, ReadError> {
         self.reader.size().await
@@ -266,8 +312,8 @@ impl Log {
         self.closed().await;
     }
 
-    /// Returns the state that the next decision would be taken from. For tests.
-    #[doc(hidden)]
+    /// Returns the state that the next decision would be taken from; `None` if the
+    /// log is closed.
     pub async fn state(&self) -> Option<State> {
         let (reply, answer) = oneshot::channel();
         self.inbox.send(Task::State { reply }).await.ok()?;
@@ -284,6 +330,19 @@ impl Log {
         // Without an answer the writer ended in the middle: nobody knows whether it committed.
         answer.await.unwrap_or_else(|ended| Err(WriteError::Database(Box::new(ended))))
     }
+}
+
+/// Runs the writer of a database whose calls block, on a thread for itself.
+fn on_a_thread(writer: impl Future<Output = ()> + Send + 'static) -> Result<(), OpenError> {
+    let failed = |source: std::io::Error| OpenError::Database {
+        what: "starting the writer".to_owned(),
+        source: Box::new(source),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.map_err(failed)?;
+    let thread = std::thread::Builder::new().name("ledger-writer".to_owned());
+    thread.spawn(move || runtime.block_on(writer)).map_err(failed)?;
+    Ok(())
 }
 
 /// Why a closed log takes no writes.

@@ -61,10 +61,13 @@ pub struct Options {
     /// Whether a commit waits until the disk has it. Without it, a power cut loses
     /// acknowledged events.
     pub durable: bool,
+    /// Whether a writer whose calls block gets a thread. Without it, the writer runs
+    /// where the log was opened: what is sent together then becomes one batch.
+    pub thread: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { durable: true }
+        Self { durable: true, thread: true }
     }
 }

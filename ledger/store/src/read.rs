@@ -1,5 +1,6 @@
 //! What is read, and why it may not be.
 
+use ledger_core::merkle::TileId;
 use ledger_core::{DeploymentId, Position, Record, SealedAnnex, Timestamp};
 use std::collections::BTreeMap;
 
@@ -42,6 +43,17 @@ pub enum ReadError {
         /// What is wrong with it.
         what: String,
     },
+    /// A tile of the tree is missing or damaged.
+    #[error("the tile {index} of level {level} is damaged: {what}", index = .id.index, level = .id.level)]
+    Tile {
+        /// Which.
+        id: TileId,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The log takes no questions now.
+    #[error("the log is closed")]
+    Closed,
     /// The database failed.
     #[error("the database failed while reading")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -75,6 +75,14 @@ pub enum WriteError {
         /// Which bound.
         what: String,
     },
+    /// There is nothing to erase.
+    #[error(
+        "there is no annex at position {position} that could be erased: the event never had one, or it was erased before"
+    )]
+    NoAnnex {
+        /// Whose annex was meant.
+        position: Position,
+    },
     /// The log takes no writes now. Whether this one came through is known: it did not.
     #[error("the log takes no writes: {why}")]
     Unavailable {

@@ -212,6 +212,7 @@ pub(crate) fn record(
         causation_id: None,
         payload: event.encode(),
         annex_digest: None,
+        given: None,
         annex: None,
     }
 }

@@ -32,6 +32,7 @@ impl From<WriteError> for NotDone {
             }
             WriteError::TooLarge { .. } => Self::Refused(Code::TooLarge, error.to_string()),
             WriteError::Conflict { .. }
+            | WriteError::NoAnnex { .. }
             | WriteError::Unavailable { .. }
             | WriteError::Database(_) => Self::Unavailable(crate::problem::chain(&error)),
         }

@@ -118,7 +118,11 @@ fn append_result(written: &Result<Written, WriteError>) -> &'static str {
         Ok(Written { repeated: true, .. }) => "repeated",
         Ok(Written { positions: None, .. }) => "nothing",
         Ok(Written { positions: Some(_), .. }) => "appended",
-        Err(WriteError::Rejected(_) | WriteError::IdempotencyMismatch { .. }) => "rejected",
+        Err(
+            WriteError::Rejected(_)
+            | WriteError::IdempotencyMismatch { .. }
+            | WriteError::NoAnnex { .. },
+        ) => "rejected",
         Err(WriteError::Conflict { .. }) => "conflict",
         Err(WriteError::TooLarge { .. }) => "too_large",
         Err(WriteError::Unavailable { .. }) => "unavailable",

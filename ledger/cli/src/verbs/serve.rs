@@ -6,6 +6,7 @@ use crate::config::Effective;
 use crate::daemon::{Daemon, StopSignals};
 use crate::failure::{Exit, Failure, Outcome};
 use clap::Args;
+use ledger_core::checkpoint::Origin;
 use ledger_core::names::ProgramVersion;
 use std::fs::{self, DirBuilder};
 use std::net::SocketAddr;
@@ -52,6 +53,16 @@ pub(crate) struct Serve {
     /// Vouch for the machine's clock after it jumped; recorded
     #[arg(long, help_heading = "Safety")]
     confirm_clock: bool,
+    /// The name of the log, under which its checkpoints are signed; kept for ever once given
+    #[arg(long, value_name = "NAME", env = "LEDGER_ORIGIN", hide_env_values = true)]
+    #[arg(help_heading = "Proofs")]
+    origin: Option<Origin>,
+    /// Sign with a new key from now on; recorded
+    #[arg(long, help_heading = "Proofs")]
+    new_signing_key: bool,
+    /// Sign a log that does not continue what was signed, as after a restored backup; recorded
+    #[arg(long, help_heading = "Proofs")]
+    accept_fork: bool,
     /// How often server and agents make sure of each other
     #[arg(long, value_name = "TIME", env = "LEDGER_PING_INTERVAL", hide_env_values = true)]
     #[arg(default_value = "20s", value_parser = ping_interval)]
@@ -115,6 +126,9 @@ impl Serve {
             ping_interval: self.ping_interval,
             version: ProgramVersion::new(env!("CARGO_PKG_VERSION"))?,
             confirm_clock: self.confirm_clock,
+            origin: self.origin.clone(),
+            new_signing_key: self.new_signing_key,
+            accept_fork: self.accept_fork,
         };
         let server = api_server::start(config, log, clock)
             .await

@@ -161,7 +161,7 @@ pub fn command(kind: u8, name: &str, n: u32, activation: u32) -> Command {
         3 => report(name, deployment, [fetched(), activated(), failed()][n as usize % 3].clone()),
         4 => connect(name, 1, 10 + n),
         5 => disconnect(name, 10 + n),
-        6 => Command::StartNode { node: of(&id(3)), version: of("0.1.0") },
+        6 => Command::StartNode { node: of(&id(3)), version: of("0.1.0"), alive_until: None },
         _ => Command::StopNode { node: of(&id(3)) },
     }
 }
@@ -198,11 +198,45 @@ fn an_end_that_names_another_session_than_the_current_changes_nothing() {
 #[test]
 fn a_start_after_a_kill_records_the_lost_sessions_once() {
     let mut ledger = Ledger::with_agents(&["web", "db"]);
-    let start = || Command::StartNode { node: of(&id(3)), version: of("0.1.0") };
+    let start = || Command::StartNode { node: of(&id(3)), version: of("0.1.0"), alive_until: None };
+    // Its first start is not in this log, but its sessions are.
     ledger.check(start(), Ok(&["SessionsLost", "NodeStarted"]));
-    ledger.check(start(), Ok(&["NodeStarted"]));
+    ledger.check(start(), Ok(&["NodeLost", "NodeStarted"]));
     ledger.check(Command::StopNode { node: of(&id(3)) }, Ok(&["NodeStopped"]));
     ledger.check(Command::StopNode { node: of(&id(3)) }, Ok(&[]));
+    ledger.check(start(), Ok(&["NodeStarted"]));
+}
+
+#[test]
+fn a_server_that_was_taken_for_dead_holds_no_session_until_it_starts_again() {
+    let mut ledger = Ledger::with_agents(&[]);
+    let start = Command::StartNode { node: of(&id(3)), version: of("0.1.0"), alive_until: None };
+    let lose = || Command::LoseNode { node: of(&id(3)), alive_until: Timestamp::default() };
+    ledger.check(start.clone(), Ok(&["NodeStarted"]));
+    ledger.does(connect("web", 1, 10));
+    ledger.does(activate(1, &["web"]));
+    ledger.check(lose(), Ok(&["NodeLost", "SessionsLost"]));
+    ledger.check(lose(), Ok(&[]));
+    let pending = ledger.pending("web");
+    ledger.check(start_on(10, "web", pending), Err("session_replaced"));
+    ledger.check(connect("web", 1, 11), Err("node_lost"));
+    ledger.check(start, Ok(&["NodeStarted"]));
+    ledger.check(connect("web", 1, 12), Ok(&["AgentConnected"]));
+}
+
+#[test]
+fn a_log_keeps_its_name_and_knows_its_keys() {
+    let mut ledger = Ledger::with_agents(&[]);
+    let add = |origin: &str, n: u8| Command::AddSigningKey {
+        node: of(&id(3)),
+        origin: of(origin),
+        public_key: PublicKey::from_bytes([n; 32]),
+    };
+    ledger.check(add("example.org/a", 1), Ok(&["SigningKeyAdded"]));
+    ledger.check(add("example.org/a", 1), Ok(&[]));
+    ledger.check(add("example.org/a", 2), Ok(&["SigningKeyAdded"]));
+    ledger.check(add("example.org/b", 1), Err("origin_mismatch"));
+    assert_eq!(ledger.state.signing_keys.len(), 2);
 }
 
 #[test]

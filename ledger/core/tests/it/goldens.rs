@@ -2,7 +2,7 @@
 
 use crate::samples;
 use ledger_core::annex::{Annex, SealedAnnex};
-use ledger_core::record::{Actor, ActorKind, Record};
+use ledger_core::record::{Actor, ActorKind, Given, Record};
 use ledger_core::{Event, Position, Timestamp, Version};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -36,6 +36,7 @@ fn record(name: &str, stream: &ledger_core::StreamId, event: &Event) -> Record {
         actor: Actor { kind: ActorKind::ALL[n % 3], id: "web-1".to_owned() },
         correlation_id: full.then(|| samples::of(&samples::id(4))),
         causation_id: n.is_multiple_of(3).then(|| samples::of(&samples::id(5))),
+        given: n.is_multiple_of(5).then(|| Given { digest: [8; 8], events: 3 }),
         payload: event.encode(),
         annex_digest: annex.as_ref().map(SealedAnnex::digest),
         annex,
@@ -50,7 +51,7 @@ fn golden(record: &Record) -> Value {
         "annex": record.annex.as_ref().map(|a| String::from_utf8(a.bytes.clone()).expect("JSON is UTF-8")),
         "annex_digest": record.annex_digest.map(|d| hex(&d.0)),
         "envelope": hex(&record.envelope()),
-        "leaf": hex(&record.leaf_hash()),
+        "leaf": hex(&record.leaf_hash().0),
     })
 }
 
@@ -90,7 +91,7 @@ fn every_shape_keeps_its_bytes() {
 #[test]
 fn the_envelope_covers_every_column() {
     let (_, stream, event) = samples::all().swap_remove(0);
-    // A name whose record has everything: its one letter is a multiple of 2 and of 3.
+    // A name whose record has everything: its one letter is a multiple of 2, 3 and 5.
     let base = record("x", &stream, &event);
     type Change = fn(&mut Record);
     let changes: &[(&str, Change)] = &[
@@ -109,6 +110,11 @@ fn the_envelope_covers_every_column() {
             std::mem::swap(&mut r.correlation_id, &mut r.causation_id)
         }),
         ("payload", |r| r.payload.push(b' ')),
+        ("digest of the request", |r| {
+            r.given = r.given.map(|given| Given { digest: [9; 8], ..given })
+        }),
+        ("events of the request", |r| r.given = r.given.map(|given| Given { events: 4, ..given })),
+        ("request", |r| r.given = None),
         ("annex digest", |r| r.annex_digest = None),
     ];
     let mut leaves = BTreeSet::from([base.leaf_hash()]);

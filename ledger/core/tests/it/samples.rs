@@ -3,6 +3,7 @@
 use ledger_core::event::*;
 use ledger_core::ids::*;
 use ledger_core::key::PublicKey;
+use ledger_core::merkle::NodeHash;
 use ledger_core::names::*;
 use ledger_core::rights::TokenKind;
 use ledger_core::{StreamId, Timestamp};
@@ -153,10 +154,18 @@ fn node_events() -> Vec<(&'static str, StreamId, Event)> {
         last_recorded_at: Timestamp::from_micros(1_767_225_600_000_000),
         clock: Timestamp::from_micros(1_735_689_600_000_000),
     };
+    let lost = NodeLost { alive_until: Timestamp::from_micros(1_767_225_600_000_001) };
+    let public_key = PublicKey::from_bytes([7; 32]);
+    let added = SigningKeyAdded { origin: of("ledger.example.org/prod"), public_key };
+    let accepted = ForkAccepted { size: 81_234, root: NodeHash([6; 32]) };
     vec![
         ("NodeStarted", stream.clone(), NodeStarted { version: of("0.1.0") }.into()),
         ("NodeStopped", stream.clone(), NodeStopped {}.into()),
-        ("ClockConfirmed", stream, confirmed.into()),
+        ("ClockConfirmed", stream.clone(), confirmed.into()),
+        ("NodeLost", stream.clone(), lost.into()),
+        ("SigningKeyAdded", stream.clone(), added.into()),
+        ("ForkAccepted", stream.clone(), accepted.into()),
+        ("AnnexErased", stream, AnnexErased { position: Position(41) }.into()),
     ]
 }
 

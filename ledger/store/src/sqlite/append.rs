@@ -1,120 +1,128 @@
 //! The one connection that writes.
+//!
+//! It is driven directly, without a thread of its own: the writer has one for
+//! itself (see [`Append::THREAD`]), and a statement costs what SQLite costs.
 
 use super::insert;
 use super::intern::Interner;
-use crate::backend::{Append, Failure, Given, Head, Request, Rows};
+use super::signed;
+use crate::backend::{Append, Failure, Head, Locked, Request, Rows};
+use ledger_core::record::Given;
 use ledger_core::{DeploymentId, EventId, Position, RequestId, StreamId, Version};
-use sqlx::error::Error as SqlxError;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
+use rusqlite::types::Type;
+use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Row};
 use std::collections::HashMap;
 use std::fs::File;
 
+/// Makes the connection that writes.
+pub(super) type Connect = Box<dyn Fn() -> Result<Connection, Error> + Send>;
+
 /// The writing side of the database.
 pub(crate) struct SqliteAppender {
-    options: SqliteConnectOptions,
+    connect: Connect,
     /// Missing after a failure, until the next attempt connects anew.
-    connection: Option<SqliteConnection>,
+    connection: Option<Connection>,
     names: Interner,
+    /// Whether the open transaction erases something.
+    erases: bool,
     /// Held for as long as the database is used.
     _lock: File,
 }
 
 impl SqliteAppender {
-    pub(super) fn new(
-        options: SqliteConnectOptions,
-        connection: SqliteConnection,
-        lock: File,
-    ) -> Self {
-        Self { options, connection: Some(connection), names: Interner::default(), _lock: lock }
+    pub(super) fn new(connect: Connect, connection: Connection, lock: File) -> Self {
+        let names = Interner::default();
+        Self { connect, connection: Some(connection), names, erases: false, _lock: lock }
     }
 
     /// Returns the connection that `lock` made sure of.
-    fn connection(&mut self) -> Result<&mut SqliteConnection, Failure> {
-        self.connection.as_mut().ok_or_else(|| failure(SqlxError::PoolClosed))
+    fn connection(&self) -> Result<&Connection, Failure> {
+        self.connection.as_ref().ok_or_else(|| failure(Error::InvalidQuery))
     }
 
-    async fn begin(&mut self) -> Result<Head, Failure> {
+    fn begin(&mut self) -> Result<Head, Failure> {
         const HEAD: &str = "SELECT (SELECT coalesce(max(position), 0) FROM events), \
-                            (SELECT coalesce(max(cursor), 0) FROM outputs)";
-        let connection = match self.connection.take() {
-            Some(connection) => self.connection.insert(connection),
-            None => self.connection.insert(self.options.connect().await.map_err(failure)?),
+                            (SELECT coalesce(max(cursor), 0) FROM outputs), \
+                            (SELECT coalesce(max(size), 0) FROM checkpoints)";
+        if self.connection.is_none() {
+            self.connection = Some((self.connect)().map_err(failure)?);
+        }
+        let connection = self.connection()?;
+        let head = || {
+            connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+            connection.prepare_cached(HEAD)?.query_row([], |row| {
+                let (position, output, signed) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                Ok(Head { position: Position(position), output, signed })
+            })
         };
-        execute(connection, "BEGIN IMMEDIATE").await?;
-        let row = sqlx::query(HEAD).fetch_one(connection).await.map_err(failure)?;
-        let position = Position(number(&row, 0).map_err(failure)?);
-        let output = number(&row, 1).map_err(failure)?;
-        Ok(Head { position, output })
+        head().map_err(failure)
     }
 
     /// Writes and commits one page that changes nothing, so that a full disk shows itself.
-    async fn write_nothing(&mut self) -> Result<Head, Failure> {
-        let head = self.begin().await?;
+    fn write_nothing(&mut self) -> Result<Head, Failure> {
+        let head = self.begin()?;
         let connection = self.connection()?;
-        execute(connection, "PRAGMA user_version = 0").await?;
-        execute(connection, "COMMIT").await?;
+        connection.execute_batch("PRAGMA user_version = 0; COMMIT").map_err(failure)?;
         Ok(head)
     }
 
-    /// Forgets a connection whose transaction is in an unknown state.
-    async fn disconnect(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            // It failed already; what matters is that it is gone.
-            let _ = connection.close_hard().await;
+    fn roll_back(&mut self) {
+        self.names.abandoned();
+        self.erases = false;
+        // A connection whose transaction is in an unknown state is given up.
+        if let Some(connection) = &self.connection
+            && !connection.is_autocommit()
+            && connection.execute_batch("ROLLBACK").is_err()
+        {
+            self.connection = None;
         }
+    }
+
+    fn one<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnOnce(&Row<'_>) -> Result<T, Error>,
+    ) -> Result<Option<T>, Failure> {
+        let connection = self.connection()?;
+        let statement = connection.prepare_cached(sql);
+        statement
+            .and_then(|mut statement| statement.query_row(params, read).optional())
+            .map_err(failure)
     }
 }
 
 impl Append for SqliteAppender {
-    async fn lock(&mut self) -> Result<Head, Failure> {
-        self.begin().await
-    }
+    const THREAD: bool = true;
 
-    async fn find_requests(
-        &mut self,
-        ids: &[RequestId],
-    ) -> Result<HashMap<RequestId, Request>, Failure> {
-        let connection = self.connection()?;
-        // A request is known by its first event, whose id is derived from it.
-        let first_events: HashMap<EventId, RequestId> =
-            ids.iter().map(|id| (EventId::derive(*id, 0), *id)).collect();
-        let keys: Vec<EventId> = first_events.keys().copied().collect();
-        let mut found = HashMap::new();
-        for chunk in insert::chunks(&keys) {
-            let sql = insert::with_list(
-                "SELECT e.event_id, r.position, r.events, r.given FROM events e \
-                 JOIN requests r ON r.position = e.position WHERE e.event_id IN",
-                chunk.len(),
-            );
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for id in chunk {
-                query = query.bind(id.bytes().to_vec());
-            }
-            for row in query.fetch_all(&mut *connection).await.map_err(failure)? {
-                let (id, request) = request(&row).map_err(failure)?;
-                if let Some(id) = first_events.get(&id) {
-                    found.insert(*id, request);
-                }
-            }
+    async fn lock(&mut self, ids: &[RequestId]) -> Result<Locked, Failure> {
+        const SQL: &str = "SELECT position, given, events FROM events WHERE event_id = ?";
+        let head = self.begin()?;
+        let mut requests = HashMap::new();
+        for id in ids {
+            // A request is known by its first event, whose id is derived from it.
+            let first = EventId::derive(*id, 0).bytes();
+            requests.extend(self.one(SQL, [first], request)?.map(|request| (*id, request)));
         }
-        Ok(found)
+        Ok(Locked { head, requests })
     }
 
     async fn stream_version(&mut self, stream: &StreamId) -> Result<Version, Failure> {
         const SQL: &str = "SELECT coalesce(max(version), 0) FROM events \
                            WHERE stream = (SELECT id FROM names WHERE name = ?)";
-        let query = sqlx::query(SQL).bind(stream.to_string());
-        let row = query.fetch_one(self.connection()?).await.map_err(failure)?;
-        number(&row, 0).map(Version).map_err(failure)
+        let version = self.one(SQL, [stream.to_string()], |row| row.get(0))?;
+        Ok(Version(version.unwrap_or_default()))
+    }
+
+    async fn has_annex(&mut self, position: Position) -> Result<bool, Failure> {
+        const SQL: &str = "SELECT 1 FROM annexes WHERE position = ?";
+        Ok(self.one(SQL, [signed(position.0)], |_| Ok(()))?.is_some())
     }
 
     async fn output_end(&mut self, deployment: DeploymentId) -> Result<u64, Failure> {
         const SQL: &str = "SELECT start + length FROM outputs WHERE deployment = ? \
                            ORDER BY start DESC LIMIT 1";
-        let query = sqlx::query(SQL).bind(deployment.bytes().to_vec());
-        let row = query.fetch_optional(self.connection()?).await.map_err(failure)?;
-        row.map_or(Ok(0), |row| number(&row, 0)).map_err(failure)
+        Ok(self.one(SQL, [deployment.bytes()], |row| row.get(0))?.unwrap_or_default())
     }
 
     async fn output_at(
@@ -123,95 +131,94 @@ impl Append for SqliteAppender {
         offset: u64,
     ) -> Result<Option<Vec<u8>>, Failure> {
         const SQL: &str = "SELECT bytes FROM outputs WHERE deployment = ? AND start = ?";
-        let query = sqlx::query(SQL).bind(deployment.bytes().to_vec()).bind(signed(offset));
-        let row = query.fetch_optional(self.connection()?).await.map_err(failure)?;
-        row.map(|row| row.try_get(0)).transpose().map_err(failure)
+        self.one(SQL, (deployment.bytes(), signed(offset)), |row| row.get(0))
     }
 
     async fn insert(&mut self, rows: &Rows) -> Result<(), Failure> {
-        let connection = self.connection.as_mut().ok_or_else(|| failure(SqlxError::PoolClosed))?;
-        let names = &mut self.names;
-        insert::rows(connection, names, rows).await.map_err(failure)
+        let connection = self.connection.as_ref().ok_or_else(|| failure(Error::InvalidQuery))?;
+        self.erases = !rows.erasures.is_empty();
+        insert::rows(connection, &mut self.names, rows).map_err(failure)
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {
-        execute(self.connection()?, "COMMIT").await?;
+        let connection = self.connection()?;
+        connection
+            .prepare_cached("COMMIT")
+            .and_then(|mut commit| commit.execute([]))
+            .map_err(failure)?;
         self.names.committed();
+        if std::mem::take(&mut self.erases)
+            && let Ok(connection) = self.connection()
+            && let Err(error) =
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        {
+            // The write-ahead log still has what was erased, until it is next emptied.
+            tracing::warn!(%error, "an erased annex is still in the write-ahead log");
+        }
         Ok(())
     }
 
     async fn abandon(&mut self) {
-        self.names.abandoned();
-        if let Some(connection) = self.connection.as_mut()
-            && execute(connection, "ROLLBACK").await.is_err()
-        {
-            self.disconnect().await;
-        }
+        self.roll_back();
     }
 
     async fn probe(&mut self) -> Result<Head, Failure> {
-        let result = self.write_nothing().await;
+        let result = self.write_nothing();
         if result.is_err() {
-            self.abandon().await;
+            self.roll_back();
         }
         result
     }
 
     async fn close(mut self) {
-        if let Some(connection) = self.connection.take()
-            && let Err(error) = connection.close().await
-        {
-            tracing::warn!(%error, "the database did not close cleanly; it will recover when opened");
+        if let Some(connection) = self.connection.take() {
+            let _ = connection.execute_batch("PRAGMA optimize");
+            if let Err((_, error)) = connection.close() {
+                tracing::warn!(%error, "the database did not close cleanly; it will recover when opened");
+            }
         }
     }
 }
 
-async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), Failure> {
-    sqlx::query(sql).execute(connection).await.map(drop).map_err(failure)
-}
-
-fn request(row: &SqliteRow) -> Result<(EventId, Request), SqlxError> {
-    let first = number(row, 1)?;
-    let events = number(row, 2)?;
-    let given = Given(fixed(row, 3)?);
-    // The table checks that there is at least one.
-    let last = Position(first.saturating_add(events).saturating_sub(1));
-    Ok((EventId::from_bytes(fixed(row, 0)?), Request { first: Position(first), last, given }))
-}
-
-/// Reads a number that is never negative.
-fn number(row: &SqliteRow, idx: usize) -> Result<u64, SqlxError> {
-    let value: i64 = row.try_get(idx)?;
-    u64::try_from(value).map_err(|error| SqlxError::Decode(Box::new(error)))
-}
-
-/// Reads bytes of a known length.
-fn fixed<const N: usize>(row: &SqliteRow, idx: usize) -> Result<[u8; N], SqlxError> {
-    let bytes: &[u8] = row.try_get(idx)?;
-    bytes.try_into().map_err(|error| SqlxError::Decode(Box::new(error)))
-}
-
-/// SQLite's integers are signed. Nothing here comes near 2^63.
-pub(super) fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+fn request(row: &Row<'_>) -> Result<Request, Error> {
+    let (first, digest, events): (u64, Option<[u8; 8]>, Option<u32>) =
+        (row.get(0)?, row.get(1)?, row.get(2)?);
+    let no_first = || Error::InvalidColumnType(1, "given".to_owned(), Type::Null);
+    let given = digest.zip(events).map(|(digest, events)| Given { digest, events });
+    Ok(Request { first: Position(first), given: given.ok_or_else(no_first)? })
 }
 
 /// Says what a failure means, and what to do about it.
-fn failure(error: SqlxError) -> Failure {
-    let code = error.as_database_error().and_then(|error| error.code());
-    // The lowest byte is the code, what stands above it the detail.
-    let code = code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
-    let (surroundings, why) = match code {
-        Some(5 | 6) => (true, "another program has locked the database; close it"),
-        Some(7) => (true, "the server has no memory left"),
-        Some(8) => (true, "the database cannot be written; check the rights of the data folder"),
-        Some(10) => (true, "the disk of the data folder fails; look into the system's log"),
-        Some(11 | 26) => (true, "the database file is damaged; stop the server, restore a backup"),
-        Some(13) => (true, "the disk of the data folder is full; make room"),
-        Some(14) => (true, "the database cannot be opened; check the data folder"),
+fn failure(error: Error) -> Failure {
+    let (surroundings, why) = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            (true, "another program has locked the database; close it")
+        }
+        Some(ErrorCode::OutOfMemory) => (true, "the server has no memory left"),
+        Some(ErrorCode::ReadOnly) => {
+            (true, "the database cannot be written; check the rights of the data folder")
+        }
+        Some(ErrorCode::SystemIoFailure) => {
+            (true, "the disk of the data folder fails; look into the system's log")
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            (true, "the database file is damaged; stop the server, restore a backup")
+        }
+        Some(ErrorCode::DiskFull) => (true, "the disk of the data folder is full; make room"),
+        Some(ErrorCode::CannotOpen) => {
+            (true, "the database cannot be opened; check the data folder")
+        }
         // Something about this one write: a trigger, a constraint, a bound.
         Some(_) => (false, "the database refuses this write"),
-        None => (true, "the connection to the database is lost"),
+        None => match &error {
+            // Something that is stored cannot be what this program wrote.
+            Error::FromSqlConversionFailure(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::InvalidColumnType(..) => {
+                (true, "the database file is damaged; stop the server, restore a backup")
+            }
+            _ => (true, "the connection to the database is lost"),
+        },
     };
     Failure { surroundings, why: why.to_owned(), source: Box::new(error) }
 }

@@ -1,8 +1,9 @@
 //! Texts that many events share, each stored once and known by a number.
 
-use super::insert::{chunks, with_list, with_rows};
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
-use std::collections::{BTreeSet, HashMap};
+use ledger_core::StreamId;
+use rusqlite::{Connection, Error, OptionalExtension};
+use std::collections::HashMap;
+use std::fmt::Write;
 
 /// The writer's knowledge of the table `names`.
 #[derive(Default)]
@@ -11,58 +12,48 @@ pub(super) struct Interner {
     known: HashMap<String, i64>,
     /// What the open transaction added, or only needed.
     pending: HashMap<String, i64>,
+    /// Where the names of streams are written out, one after the other.
+    scratch: String,
 }
 
 impl Interner {
-    /// Makes sure that every name has a number.
-    pub(super) async fn intern(
+    /// Returns the number of a stream's name, which is new if need be.
+    pub(super) fn stream(
         &mut self,
-        connection: &mut SqliteConnection,
-        names: impl Iterator<Item = String>,
-    ) -> Result<(), sqlx::Error> {
-        let missing: BTreeSet<String> = names.filter(|name| self.number(name).is_none()).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let missing: Vec<String> = missing.into_iter().collect();
-        self.find(connection, &missing).await?;
-        let new: Vec<&String> = missing.iter().filter(|name| self.number(name).is_none()).collect();
-        let newest = "SELECT coalesce(max(id), 0) FROM names";
-        let mut id: i64 = sqlx::query(newest).fetch_one(&mut *connection).await?.try_get(0)?;
-        for chunk in chunks(&new) {
-            let sql = with_rows("INSERT INTO names (id, name) VALUES", 2, chunk.len());
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for name in chunk {
-                id += 1;
-                query = query.bind(id).bind((*name).clone());
-                self.pending.insert((*name).clone(), id);
-            }
-            query.execute(&mut *connection).await?;
-        }
-        Ok(())
+        connection: &Connection,
+        stream: &StreamId,
+    ) -> Result<i64, Error> {
+        let mut name = std::mem::take(&mut self.scratch);
+        name.clear();
+        // Writing to a String cannot fail.
+        let _ = write!(name, "{stream}");
+        let number = self.text(connection, &name);
+        self.scratch = name;
+        number
     }
 
-    async fn find(
-        &mut self,
-        connection: &mut SqliteConnection,
-        names: &[String],
-    ) -> Result<(), sqlx::Error> {
-        for chunk in chunks(names) {
-            let sql = with_list("SELECT id, name FROM names WHERE name IN", chunk.len());
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for name in chunk {
-                query = query.bind(name.clone());
-            }
-            for row in query.fetch_all(&mut *connection).await? {
-                self.pending.insert(row.try_get(1)?, row.try_get(0)?);
-            }
+    /// Returns the number of a text, which is new if need be.
+    pub(super) fn text(&mut self, connection: &Connection, name: &str) -> Result<i64, Error> {
+        const FIND: &str = "SELECT id FROM names WHERE name = ?";
+        const NEWEST: &str = "SELECT coalesce(max(id), 0) FROM names";
+        const INSERT: &str = "INSERT INTO names (id, name) VALUES (?, ?)";
+        if let Some(number) = self.known.get(name).or_else(|| self.pending.get(name)) {
+            return Ok(*number);
         }
-        Ok(())
-    }
-
-    /// Returns the number of a name.
-    pub(super) fn number(&self, name: &str) -> Option<i64> {
-        self.known.get(name).or_else(|| self.pending.get(name)).copied()
+        let found =
+            connection.prepare_cached(FIND)?.query_row([name], |row| row.get(0)).optional()?;
+        let number = match found {
+            Some(number) => number,
+            None => {
+                let newest: i64 =
+                    connection.prepare_cached(NEWEST)?.query_row([], |row| row.get(0))?;
+                let number = newest.saturating_add(1);
+                connection.prepare_cached(INSERT)?.execute((number, name))?;
+                number
+            }
+        };
+        self.pending.insert(name.to_owned(), number);
+        Ok(number)
     }
 
     /// Keeps what the transaction added, but for what is hardly ever needed again:

@@ -51,7 +51,7 @@ mod tests {
             .iter()
             .map(|(version, _, sql)| format!("{version} {}", blake3::hash(sql.as_bytes()).to_hex()))
             .collect();
-        assert_eq!(hashes, ["1 1882b1d0897821c09df8746c5c308271da0ee8ed7caf71cb70db43ae5cd75f46"]);
+        assert_eq!(hashes, ["1 65fac54beb51da7c39b5ef1b8ae37bd33bf65c6a9b51597d3f510dcb5596c585"]);
     }
 
     #[test]

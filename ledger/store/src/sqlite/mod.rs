@@ -11,8 +11,9 @@ pub(crate) use append::SqliteAppender;
 pub(crate) use read::SqliteReader;
 
 use crate::open::{OpenError, Options};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Row, SqliteConnection};
+use rusqlite::OpenFlags;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,6 +24,10 @@ const DATABASE_FILE: &str = "ledger.db";
 const LOCK_FILE: &str = "ledger.lock";
 /// Older ones can corrupt a database in WAL mode that has two connections.
 const SQLITE_VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
+/// How long a statement waits for another program that has the database locked.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of a page of a new database.
+const PAGE_BYTES: u32 = 8192;
 /// Connections that read. More would only wait for the same two or four cores.
 const READERS: u32 = 4;
 
@@ -34,42 +39,61 @@ pub(crate) async fn open(
     let lock = lock(&folder.join(LOCK_FILE))?;
     let path = folder.join(DATABASE_FILE);
     private_file(&path)?;
-    let writing = writing(&path, options);
-    let mut connection = writing.connect().await.map_err(database("opening it"))?;
-    check_version(&mut connection).await?;
-    migrations::run(&mut connection).await?;
+    migrate(&path).await?;
     // The names of new files are durable once their folder is.
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(file(folder))?;
+    let connect: append::Connect = {
+        let path = path.clone();
+        Box::new(move || connect_to_write(&path, options))
+    };
+    let connection = connect().map_err(|source| OpenError::Database {
+        what: "opening it for writing".to_owned(),
+        source: Box::new(source),
+    })?;
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(Duration::from_secs(30))
         .connect_with(reading(&path))
         .await
         .map_err(database("opening it for reading"))?;
-    Ok((SqliteAppender::new(writing, connection, lock), SqliteReader::new(readers, path)))
+    Ok((SqliteAppender::new(connect, connection, lock), SqliteReader::new(readers, path)))
+}
+
+/// Brings a database that may be empty up to this program's schema.
+async fn migrate(path: &Path) -> Result<(), OpenError> {
+    // Before the first table, for a page holds some thirty events then.
+    let options = common(path).page_size(PAGE_BYTES).journal_mode(SqliteJournalMode::Wal);
+    let mut connection = options.connect().await.map_err(database("opening it"))?;
+    check_version(&mut connection).await?;
+    migrations::run(&mut connection).await?;
+    connection.close().await.map_err(database("closing it after migrating it"))
 }
 
 /// The writer's connection.
 ///
 /// No memory map: through it a failing disk would end the process by a signal
 /// instead of an error.
-fn writing(path: &Path, options: Options) -> SqliteConnectOptions {
-    let synchronous =
-        if options.durable { SqliteSynchronous::Full } else { SqliteSynchronous::Off };
-    common(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(synchronous)
-        // Two statements per size of a chunk and table; see `insert`.
-        .statement_cache_capacity(256)
-        .pragma("cache_size", "-65536")
-        // On macOS a sync reaches the disk itself only so; elsewhere it means nothing.
-        .pragma("fullfsync", "ON")
-        .pragma("checkpoint_fullfsync", "ON")
-        .pragma("wal_autocheckpoint", "4000")
-        .pragma("journal_size_limit", "67108864")
-        // INSERT OR REPLACE then fires the triggers on DELETE.
-        .pragma("recursive_triggers", "ON")
-        .optimize_on_close(true, None)
+fn connect_to_write(
+    path: &Path,
+    options: Options,
+) -> Result<rusqlite::Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = rusqlite::Connection::open_with_flags(path, flags)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.execute_batch(
+        // On macOS a sync reaches the disk itself only by fullfsync; elsewhere it means nothing.
+        // INSERT OR REPLACE fires the triggers on DELETE with recursive_triggers.
+        // What is erased is overwritten with secure_delete.
+        "PRAGMA journal_mode = WAL; PRAGMA cache_size = -65536; PRAGMA fullfsync = ON; \
+         PRAGMA checkpoint_fullfsync = ON; PRAGMA wal_autocheckpoint = 4000; \
+         PRAGMA journal_size_limit = 67108864; PRAGMA recursive_triggers = ON; \
+         PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; \
+         PRAGMA trusted_schema = OFF;",
+    )?;
+    let synchronous = if options.durable { "FULL" } else { "OFF" };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    Ok(connection)
 }
 
 /// A connection that cannot write, whatever is asked of it.
@@ -81,7 +105,7 @@ fn common(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(false)
-        .busy_timeout(Duration::from_secs(5))
+        .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
         .pragma("temp_store", "MEMORY")
         .pragma("trusted_schema", "OFF")
@@ -130,6 +154,11 @@ async fn check_version(connection: &mut SqliteConnection) -> Result<(), OpenErro
          build it with {major}.{minor}.{patch} or newer"
     );
     Err(OpenError::Database { what: what.to_owned(), source: source.into() })
+}
+
+/// SQLite's integers are signed. Nothing here comes near 2^63.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn file(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {

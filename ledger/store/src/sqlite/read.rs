@@ -1,12 +1,12 @@
 //! The connections that read.
 
-use super::append::signed;
-use super::row;
+use super::{row, signed};
 use crate::backend::Read;
 use crate::limits;
 use crate::read::{Annexes, ReadError, StoredOutput, weight};
 use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
+use ledger_core::merkle::{Tile, TileId};
 use ledger_core::{DeploymentId, EventId, Position, Record, StreamId, Version};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqlitePool};
@@ -21,7 +21,7 @@ macro_rules! events {
         concat!(
             "SELECT e.position, s.name AS stream, e.version, e.event_id, t.name AS type, \
              e.recorded_at, e.lag, e.actor_kind, a.name AS actor, e.correlation_id, \
-             e.causation_id, e.annex_digest, e.payload",
+             e.causation_id, e.annex_digest, e.given, e.events, e.payload",
             $annex_columns,
             " FROM events e LEFT JOIN names s ON s.id = e.stream \
              LEFT JOIN names t ON t.id = e.type LEFT JOIN names a ON a.id = e.actor",
@@ -206,6 +206,26 @@ impl SqliteReader {
         Ok(u64::try_from(head).unwrap_or_default())
     }
 
+    async fn tile(&self, id: TileId) -> Result<Option<Tile>, ReadError> {
+        const SQL: &str = "SELECT hashes FROM tiles WHERE level = ? AND idx = ?";
+        let query = sqlx::query(SQL).bind(i64::from(id.level)).bind(signed(id.index));
+        let row = query.fetch_optional(&self.pool).await.map_err(database)?;
+        row.map(|row| row::tile(&row, id)).transpose()
+    }
+
+    async fn head(&self) -> Result<Position, ReadError> {
+        const SQL: &str = "SELECT coalesce(max(position), 0) FROM events";
+        let row = sqlx::query(SQL).fetch_one(&self.pool).await.map_err(database)?;
+        let head: i64 = row.try_get(0).map_err(database)?;
+        Ok(Position(u64::try_from(head).unwrap_or_default()))
+    }
+
+    async fn newest_checkpoint(&self) -> Result<Option<String>, ReadError> {
+        const SQL: &str = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1";
+        let row = sqlx::query(SQL).fetch_optional(&self.pool).await.map_err(database)?;
+        row.map(|row| row.try_get(0)).transpose().map_err(database)
+    }
+
     /// The database and what waits in its write-ahead log.
     async fn size(&self) -> Result<u64, ReadError> {
         let mut log = self.path.clone().into_os_string();
@@ -286,6 +306,18 @@ impl Read for SqliteReader {
 
     fn output_head(&self) -> BoxFuture<'_, Result<u64, ReadError>> {
         Box::pin(self.output_head())
+    }
+
+    fn head(&self) -> BoxFuture<'_, Result<Position, ReadError>> {
+        Box::pin(self.head())
+    }
+
+    fn tile(&self, id: TileId) -> BoxFuture<'_, Result<Option<Tile>, ReadError>> {
+        Box::pin(self.tile(id))
+    }
+
+    fn newest_checkpoint(&self) -> BoxFuture<'_, Result<Option<String>, ReadError>> {
+        Box::pin(self.newest_checkpoint())
     }
 
     fn size(&self) -> BoxFuture<'_, Result<u64, ReadError>> {

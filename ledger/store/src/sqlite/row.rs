@@ -2,7 +2,8 @@
 //! with its place.
 
 use crate::read::{ReadError, StoredOutput};
-use ledger_core::record::ActorKind;
+use ledger_core::merkle::{TILE_WIDTH, Tile, TileId};
+use ledger_core::record::{ActorKind, Given};
 use ledger_core::{
     Actor, AnnexDigest, DeploymentId, EventId, Position, Record, SealedAnnex, Timestamp, Version,
 };
@@ -90,6 +91,13 @@ impl<'r> Cells<'r> {
         Ok(Actor { kind: kind.ok_or_else(unknown)?, id: self.get("actor")? })
     }
 
+    fn given(&self) -> Result<Option<Given>, ReadError> {
+        let Some(digest) = self.bytes("given")? else { return Ok(None) };
+        let events: i64 = self.get("events")?;
+        let wrong = |_| self.corrupt("events", format_args!("{events} is no number of events"));
+        Ok(Some(Given { digest, events: u32::try_from(events).map_err(wrong)? }))
+    }
+
     /// An erased annex has left its digest. One without its digest was not written by the store.
     fn annex(&self, digest: Option<AnnexDigest>) -> Result<Option<SealedAnnex>, ReadError> {
         let Some(salt) = self.bytes("annex_salt")? else { return Ok(None) };
@@ -119,6 +127,7 @@ pub(super) fn record(row: &SqliteRow, annexes: bool) -> Result<Record, ReadError
         actor: cells.actor()?,
         correlation_id: cells.id("correlation_id")?,
         causation_id: cells.id("causation_id")?,
+        given: cells.given()?,
         payload: cells.get("payload")?,
         annex_digest,
         annex: if annexes { cells.annex(annex_digest)? } else { None },
@@ -155,6 +164,14 @@ pub(super) fn output_owner(row: &SqliteRow) -> Result<(u64, DeploymentId), ReadE
     let cursor = position(row, "cursor")?;
     let cells = Cells { row, position: Position(cursor) };
     Ok((cursor, DeploymentId::from_bytes(cells.bytes_there("deployment")?)))
+}
+
+/// Reads a row of a query for a tile.
+pub(super) fn tile(row: &SqliteRow, id: TileId) -> Result<Tile, ReadError> {
+    let bytes: &[u8] = row.try_get("hashes").map_err(|e| ReadError::Database(Box::new(e)))?;
+    Tile::from_bytes(id, bytes)
+        .filter(|tile| tile.hashes.len() == TILE_WIDTH)
+        .ok_or(ReadError::Tile { id, what: format!("it has {} bytes", bytes.len()) })
 }
 
 fn position(row: &SqliteRow, column: &'static str) -> Result<u64, ReadError> {

@@ -4,9 +4,8 @@ use super::Writer;
 use super::batch::Batch;
 use super::judge::{judge_output, judge_write};
 use super::task::{Task, Verdict};
-use crate::backend::{Append, Failure, Head};
+use crate::backend::{Append, Failure, Locked};
 use ledger_core::{RequestId, Timestamp};
-use std::collections::HashMap;
 
 /// A batch that was not committed, as far as is known.
 pub(crate) struct Failed {
@@ -95,13 +94,19 @@ impl<A: Append> Writer<A> {
         inserted.map_err(failed(verdicts.len(), false))?;
         let committed = self.appender.commit().await;
         committed.map_err(failed(verdicts.len(), true))?;
-        self.publish(Head { position: self.folded.position, output: batch.output_head });
+        self.publish(self.folded.position, batch.output_head);
         Ok(())
     }
 
     /// Takes the lock and brings in what the verdicts need.
     async fn begin(&mut self, now: Timestamp, n_tasks_max: usize) -> Result<Batch, Failure> {
-        let head = self.appender.lock().await?;
+        let ids: Vec<RequestId> = self
+            .waiting
+            .iter()
+            .take(n_tasks_max)
+            .filter_map(|task| task.write().map(|write| write.request_id))
+            .collect();
+        let Locked { head, requests } = self.appender.lock(&ids).await?;
         // Several servers may share a database, and a commit that seemed to fail
         // may have come through.
         self.folded.catch_up(&*self.reader, head.position).await.map_err(|error| Failure {
@@ -109,17 +114,7 @@ impl<A: Append> Writer<A> {
             why: format!("the log does not continue what this server has read: {error}"),
             source: Box::new(error),
         })?;
-        self.publish(head);
-        let ids: Vec<RequestId> = self
-            .waiting
-            .iter()
-            .take(n_tasks_max)
-            .filter_map(|task| task.write().map(|write| write.request_id))
-            .collect();
-        let requests = match ids.is_empty() {
-            true => HashMap::new(),
-            false => self.appender.find_requests(&ids).await?,
-        };
+        self.publish(head.position, head.output);
         Ok(Batch::new(head, now, &self.folded, requests))
     }
 
@@ -139,6 +134,10 @@ impl<A: Append> Writer<A> {
             verdicts.push(match task {
                 Task::Output { output, .. } => {
                     Verdict::Output(judge_output(batch, appender, output).await?)
+                }
+                Task::Checkpoint { signed, .. } => {
+                    batch.place_checkpoint(signed);
+                    Verdict::Checkpoint
                 }
                 task => match task.write() {
                     Some(write) => {

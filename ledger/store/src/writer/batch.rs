@@ -1,14 +1,15 @@
 //! One batch: the rows that its requests add, and what they may look up.
 
-use crate::backend::{Head, Request, Rows};
+use crate::backend::{Erasure, Head, Request, Rows, SignedNote};
 use crate::limits;
 use crate::read::StoredOutput;
 use crate::write::{OutputError, OutputWrite, Write, WriteError, Written};
 use crate::writer::folded::Folded;
 use ledger_core::limits as bounds;
+use ledger_core::record::Given;
 use ledger_core::{
-    DeploymentId, Event, EventId, NewEvent, Record, RequestId, SealedAnnex, StreamId, Timestamp,
-    Version,
+    DeploymentId, Event, EventId, NewEvent, Position, Record, RequestId, SealedAnnex, StreamId,
+    Timestamp, Version,
 };
 use std::collections::HashMap;
 
@@ -27,6 +28,8 @@ pub(crate) struct Batch {
     pub(crate) output_ends: HashMap<DeploymentId, u64>,
     /// The newest cursor, this batch included.
     pub(crate) output_head: u64,
+    /// The size of the newest checkpoint, this batch included.
+    signed: u64,
     bytes: usize,
 }
 
@@ -52,13 +55,16 @@ impl Batch {
             versions: HashMap::new(),
             output_ends: HashMap::new(),
             output_head: head.output,
+            signed: head.signed,
             bytes: 0,
         }
     }
 
     /// Returns whether nothing is to be committed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rows.records.is_empty() && self.rows.outputs.is_empty()
+        self.rows.records.is_empty()
+            && self.rows.outputs.is_empty()
+            && self.rows.checkpoints.is_empty()
     }
 
     /// Returns whether no further request should join.
@@ -70,8 +76,9 @@ impl Batch {
     /// Returns the answer to a request that wrote something before.
     pub(crate) fn repeated(&self, write: &Write) -> Option<Result<Written, WriteError>> {
         let request = self.requests.get(&write.request_id)?;
-        Some(if request.given == write.given.into() {
-            Ok(Written { positions: Some((request.first, request.last)), repeated: true })
+        let same = request.given == Given::new(write.given, request.given.events);
+        Some(if same {
+            Ok(Written { positions: Some((request.first, request.last())), repeated: true })
         } else {
             Err(WriteError::IdempotencyMismatch { request_id: write.request_id })
         })
@@ -92,17 +99,23 @@ impl Batch {
             return Ok(Written { positions: None, repeated: false });
         }
         let first = folded.position.next();
+        // Bounded far below by WRITE_EVENTS_MAX.
+        let given = Given::new(write.given, u32::try_from(encoded.len()).unwrap_or(u32::MAX));
         for (ordinal, encoded) in (0..).zip(encoded) {
             self.bytes += encoded.payload.len();
-            let (record, event) = self.record(folded, write, ordinal, encoded);
+            let given = (ordinal == 0).then_some(given);
+            let (record, event) = self.record(folded, write, ordinal, given, encoded);
             folded.advance(&record, event);
+            folded.tree.push(record.leaf_hash(), &mut |tile| self.rows.tiles.push(tile));
+            if let Event::AnnexErased(erased) = event {
+                let erasure = Erasure { position: erased.position, ordered: record.position };
+                self.rows.erasures.push(erasure);
+            }
             self.rows.records.push(record);
         }
-        let last = folded.position;
-        let request = Request { first, last, given: write.given.into() };
-        self.rows.requests.push(request);
+        let request = Request { first, given };
         self.requests.insert(write.request_id, request);
-        Ok(Written { positions: Some((first, last)), repeated: false })
+        Ok(Written { positions: Some((first, request.last())), repeated: false })
     }
 
     fn record<'a>(
@@ -110,6 +123,7 @@ impl Batch {
         folded: &Folded,
         write: &Write,
         ordinal: u32,
+        given: Option<Given>,
         encoded: Encoded<'a>,
     ) -> (Record, &'a Event) {
         let new = encoded.event;
@@ -128,6 +142,7 @@ impl Batch {
             actor: write.actor.clone(),
             correlation_id: new.correlation_id,
             causation_id: new.causation_id,
+            given,
             payload: encoded.payload,
             annex_digest: encoded.annex.as_ref().map(SealedAnnex::digest),
             annex: encoded.annex,
@@ -139,6 +154,19 @@ impl Batch {
     /// must have been looked up.
     pub(crate) fn version(&self, folded: &Folded, stream: &StreamId) -> Version {
         folded.version(stream).or_else(|| self.versions.get(stream).copied()).unwrap_or_default()
+    }
+
+    /// Returns whether an earlier request of the batch erases the annex.
+    pub(crate) fn erases(&self, position: Position) -> bool {
+        self.rows.erasures.iter().any(|erasure| erasure.position == position)
+    }
+
+    /// Adds a checkpoint, if it is newer than every other.
+    pub(crate) fn place_checkpoint(&mut self, signed: &SignedNote) {
+        if signed.size > self.signed {
+            self.signed = signed.size;
+            self.rows.checkpoints.push(signed.clone());
+        }
     }
 
     /// Adds a piece of output behind what is stored.

@@ -2,12 +2,14 @@
 
 use crate::backend::Read;
 use crate::read::ReadError;
+use crate::tree;
 use ledger_core::limits::PAGE_RECORDS_MAX;
+use ledger_core::merkle::Tree;
 use ledger_core::{Event, Position, Record, State, StreamId, Timestamp, Version};
 
 /// The log, folded to what a verdict depends on.
 ///
-/// Cloning costs nothing that grows, so the writer keeps the one from before a
+/// Cloning costs nothing that grows (the tree has under 256 hashes a level), so the writer keeps the one from before a
 /// batch until the batch is committed.
 #[derive(Clone, Default)]
 pub(crate) struct Folded {
@@ -15,6 +17,8 @@ pub(crate) struct Folded {
     pub(crate) position: Position,
     /// Of the newest event; never falls.
     pub(crate) recorded_at: Option<Timestamp>,
+    /// The right edge of the tree over all of it.
+    pub(crate) tree: Tree,
     versions: imbl::HashMap<StreamId, Version>,
     /// The newest moment that the log proves. It falls when somebody vouches for
     /// a clock that was set back.
@@ -22,11 +26,29 @@ pub(crate) struct Folded {
 }
 
 impl Folded {
+    /// Folds a log.
+    pub(crate) async fn open(reader: &dyn Read, head: Position) -> Result<Self, ReadError> {
+        let mut folded = Self::default();
+        folded.read(reader, head, false).await?;
+        // From the tiles: hashing every event again would take longer than folding it.
+        folded.tree = tree::edge(reader, head.0).await?;
+        Ok(folded)
+    }
+
     /// Reads and applies what is in the log and not in the fold.
     pub(crate) async fn catch_up(
         &mut self,
         reader: &dyn Read,
         head: Position,
+    ) -> Result<(), ReadError> {
+        self.read(reader, head, true).await
+    }
+
+    async fn read(
+        &mut self,
+        reader: &dyn Read,
+        head: Position,
+        grows: bool,
     ) -> Result<(), ReadError> {
         while self.position < head {
             let expected = self.position.next();
@@ -36,6 +58,10 @@ impl Folded {
             }
             for record in &records {
                 self.apply(record)?;
+                if grows {
+                    // Whoever appended them stored the tiles.
+                    self.tree.push(record.leaf_hash(), &mut |_| {});
+                }
             }
         }
         if self.position > head {

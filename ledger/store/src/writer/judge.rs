@@ -4,7 +4,7 @@ use super::Folded;
 use super::batch::{self, Batch};
 use crate::backend::{Append, Failure};
 use crate::write::{Change, OutputError, OutputWrite, Write, WriteError, Written};
-use ledger_core::{Context, StreamId, Timestamp};
+use ledger_core::{Context, Event, StreamId, Timestamp};
 
 /// Judges a write against the fold, which has the earlier ones of the batch.
 ///
@@ -43,6 +43,12 @@ pub(super) async fn judge_write<A: Append>(
     };
     for event in events {
         look_up(folded, batch, appender, &event.stream).await?;
+        if let Event::AnnexErased(erased) = &event.event {
+            let position = erased.position;
+            if batch.erases(position) || !appender.has_annex(position).await? {
+                return Ok(Err(WriteError::NoAnnex { position }));
+            }
+        }
     }
     Ok(batch.place(folded, write, events))
 }

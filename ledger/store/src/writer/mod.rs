@@ -16,22 +16,24 @@ mod task;
 pub(crate) use folded::Folded;
 pub(crate) use task::Task;
 
-use crate::backend::{Append, Failure, Head, Read};
+use crate::backend::{Append, Failure, Read};
 use crate::clock::Clock;
 use crate::limits;
 use crate::open::{OpenError, Readiness};
+use crate::read::ReadError;
 use attempt::Failed;
 use clock_rule::ClockRule;
 use ledger_core::Position;
 use ledger_core::limits::BATCH_EVENTS_MAX;
+use ledger_core::merkle::Tree;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 /// What the writer tells the rest of the server.
 pub(crate) struct Signals {
-    pub(crate) head: watch::Sender<Position>,
-    pub(crate) output_head: watch::Sender<u64>,
+    pub(crate) head: Arc<watch::Sender<Position>>,
+    pub(crate) output_head: Arc<watch::Sender<u64>>,
     pub(crate) readiness: watch::Sender<Readiness>,
     /// Dropped, and so closed, when the database is let go of.
     pub(crate) done: watch::Sender<()>,
@@ -61,12 +63,12 @@ impl<A: Append> Writer<A> {
         inbox: mpsc::Receiver<Task>,
         signals: Signals,
     ) -> Result<Self, OpenError> {
-        let head = appender.lock().await;
+        let locked = appender.lock(&[]).await;
         appender.abandon().await;
-        let head = head
-            .map_err(|failure| OpenError::Database { what: failure.why, source: failure.source })?;
-        let mut folded = Folded::default();
-        folded.catch_up(&*reader, head.position).await.map_err(OpenError::Read)?;
+        let head = locked
+            .map_err(|failure| OpenError::Database { what: failure.why, source: failure.source })?
+            .head;
+        let folded = Folded::open(&*reader, head.position).await.map_err(OpenError::Read)?;
         let rule = ClockRule::new(&*clock);
         let mut writer = Self {
             appender,
@@ -79,7 +81,7 @@ impl<A: Append> Writer<A> {
             failing: None,
             signals,
         };
-        writer.publish(head);
+        writer.publish(head.position, head.output);
         // So that readiness is right before the first write.
         let _ = writer.rule.check(&*writer.clock, writer.folded.proven());
         writer.publish_readiness();
@@ -117,18 +119,20 @@ impl<A: Append> Writer<A> {
             if n_arrived == 0 {
                 return false;
             }
-            arrived.into_iter().for_each(|task| self.take(task));
+            for task in arrived {
+                self.take(task).await;
+            }
         }
         // What came in while the last batch was committed joins this one.
         while self.waiting.len() < BATCH_EVENTS_MAX
             && let Ok(task) = self.inbox.try_recv()
         {
-            self.take(task);
+            self.take(task).await;
         }
         true
     }
 
-    fn take(&mut self, task: Task) {
+    async fn take(&mut self, task: Task) {
         match task {
             // What is in the inbox is still written; nothing more gets in.
             Task::Close => self.inbox.close(),
@@ -136,8 +140,17 @@ impl<A: Append> Writer<A> {
                 // Nobody waits for it any longer: then it is not needed.
                 let _ = reply.send(self.folded.state.clone());
             }
+            Task::Tree { reply } => drop(reply.send(self.tree().await)),
             task => self.waiting.push_back(task),
         }
+    }
+
+    /// Returns the tree over everything that is committed, by whichever server.
+    async fn tree(&mut self) -> Result<Tree, ReadError> {
+        let head = self.reader.head().await?;
+        self.folded.catch_up(&*self.reader, head).await?;
+        raise(&self.signals.head, head);
+        Ok(self.folded.tree.clone())
     }
 
     /// Writes one batch off the front of what waits.
@@ -200,9 +213,9 @@ impl<A: Append> Writer<A> {
         }
     }
 
-    fn publish(&self, head: Head) {
-        self.signals.head.send_if_modified(|known| replace(known, head.position));
-        self.signals.output_head.send_if_modified(|known| replace(known, head.output));
+    fn publish(&self, position: Position, output: u64) {
+        raise(&self.signals.head, position);
+        raise(&self.signals.output_head, output);
     }
 
     fn publish_readiness(&self) {
@@ -212,6 +225,17 @@ impl<A: Append> Writer<A> {
         };
         self.signals.readiness.send_if_modified(|known| replace(known, readiness));
     }
+}
+
+/// Tells a newer value. Whoever else follows the log may have told a newer one before.
+pub(crate) fn raise<T: PartialOrd>(known: &watch::Sender<T>, new: T) {
+    known.send_if_modified(|known| {
+        let newer = new > *known;
+        if newer {
+            *known = new;
+        }
+        newer
+    });
 }
 
 /// Sets a value and tells whether it is another one.

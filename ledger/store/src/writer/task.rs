@@ -1,7 +1,10 @@
 //! What the writer is asked to do, and how it answers.
 
+use crate::backend::SignedNote;
+use crate::read::ReadError;
 use crate::write::{Change, OutputError, OutputWrite, Write, WriteError, Written};
 use ledger_core::limits::BATCH_EVENTS_MAX;
+use ledger_core::merkle::Tree;
 use ledger_core::{Command, State};
 use std::error::Error;
 use std::sync::Arc;
@@ -15,6 +18,10 @@ pub(crate) enum Task {
     ConfirmClock { write: Write, reply: oneshot::Sender<Result<Written, WriteError>> },
     /// Store a piece of output.
     Output { output: OutputWrite, reply: oneshot::Sender<Result<(), OutputError>> },
+    /// Store a signed checkpoint, if there is no newer one.
+    Checkpoint { signed: SignedNote, reply: oneshot::Sender<Result<(), OutputError>> },
+    /// Tell the tree over everything that is committed.
+    Tree { reply: oneshot::Sender<Result<Tree, ReadError>> },
     /// Tell the state that decisions are taken from.
     State { reply: oneshot::Sender<State> },
     /// Write what waits, and end.
@@ -25,6 +32,7 @@ pub(crate) enum Task {
 pub(crate) enum Verdict {
     Write(Result<Written, WriteError>),
     Output(Result<(), OutputError>),
+    Checkpoint,
 }
 
 impl Task {
@@ -32,7 +40,11 @@ impl Task {
     pub(crate) fn write(&self) -> Option<&Write> {
         match self {
             Self::Write { write, .. } | Self::ConfirmClock { write, .. } => Some(write),
-            Self::Output { .. } | Self::State { .. } | Self::Close => None,
+            Self::Output { .. }
+            | Self::Checkpoint { .. }
+            | Self::Tree { .. }
+            | Self::State { .. }
+            | Self::Close => None,
         }
     }
 
@@ -55,6 +67,7 @@ impl Task {
                 Verdict::Write(verdict),
             ) => drop(reply.send(verdict)),
             (Self::Output { reply, .. }, Verdict::Output(verdict)) => drop(reply.send(verdict)),
+            (Self::Checkpoint { reply, .. }, Verdict::Checkpoint) => drop(reply.send(Ok(()))),
             // A verdict is made from its own task, so no other pair occurs;
             // the reply is dropped, which its receiver reads as a failure.
             _ => {}
@@ -67,10 +80,10 @@ impl Task {
             Self::Write { reply, .. } | Self::ConfirmClock { reply, .. } => {
                 drop(reply.send(Err(WriteError::Unavailable { why: why.to_owned() })));
             }
-            Self::Output { reply, .. } => {
+            Self::Output { reply, .. } | Self::Checkpoint { reply, .. } => {
                 drop(reply.send(Err(OutputError::Unavailable { why: why.to_owned() })));
             }
-            Self::State { .. } | Self::Close => {}
+            Self::Tree { .. } | Self::State { .. } | Self::Close => {}
         }
     }
 
@@ -84,8 +97,10 @@ impl Task {
             Self::Write { reply, .. } | Self::ConfirmClock { reply, .. } => {
                 drop(reply.send(Err(WriteError::Database(source()))));
             }
-            Self::Output { reply, .. } => drop(reply.send(Err(OutputError::Database(source())))),
-            Self::State { .. } | Self::Close => {}
+            Self::Output { reply, .. } | Self::Checkpoint { reply, .. } => {
+                drop(reply.send(Err(OutputError::Database(source()))));
+            }
+            Self::Tree { .. } | Self::State { .. } | Self::Close => {}
         }
     }
 }

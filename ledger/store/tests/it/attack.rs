@@ -28,10 +28,20 @@ async fn filled(place: &Place) -> Log {
     log
 }
 
+/// The same, with a full tile, a checkpoint and an erased annex behind the first events.
+async fn full(place: &Place) -> Log {
+    let log = filled(place).await;
+    write(&log, erase(3)).await;
+    write(&log, events((0..260).map(|_| one()).collect())).await;
+    let tree = log.tree().await.unwrap();
+    log.write_checkpoint(&signed(&tree)).await.unwrap();
+    log
+}
+
 /// Tries each statement, and checks that it is refused for one of these reasons and changes nothing.
 async fn check_refused(reason: &str, statements: &[&str]) {
     let place = Place::sqlite();
-    let log = filled(&place).await;
+    let log = full(&place).await;
     let before = read_all(&log).await;
     let mut raw = raw(&place).await;
     for sql in statements {
@@ -62,9 +72,13 @@ async fn no_row_is_updated_or_deleted() {
             "DELETE FROM names",
             "UPDATE annexes SET bytes = x'00'",
             "DELETE FROM annexes",
-            "UPDATE requests SET given = zeroblob(16)",
-            "DELETE FROM requests WHERE position = 1",
-            "DELETE FROM requests",
+            "UPDATE tiles SET hashes = zeroblob(8192)",
+            "DELETE FROM tiles",
+            "UPDATE checkpoints SET note = 'x'",
+            "UPDATE OR REPLACE checkpoints SET size = 4",
+            "DELETE FROM checkpoints",
+            "UPDATE erasures SET ordered = 1",
+            "DELETE FROM erasures",
             "UPDATE outputs SET bytes = x'00', length = 1",
             "DELETE FROM outputs WHERE cursor = 2",
             "DELETE FROM outputs",
@@ -97,11 +111,11 @@ macro_rules! event_like {
 
 #[tokio::test]
 async fn no_event_is_inserted_over_another_or_out_of_order() {
-    // The log has five events; the workspace's stream, of the first, has one.
+    // The log has 266 events; the workspace's stream, of the first, has one.
     check_refused(
         "events: ",
         &[
-            event_like!("INSERT", "7", "stream", "2", "randomblob(16)", "recorded_at", ""),
+            event_like!("INSERT", "268", "stream", "2", "randomblob(16)", "recorded_at", ""),
             event_like!("INSERT", "0", "stream", "2", "randomblob(16)", "recorded_at", ""),
             event_like!("INSERT", "-1", "stream", "2", "randomblob(16)", "recorded_at", ""),
             event_like!("INSERT", "NULL", "stream", "2", "randomblob(16)", "recorded_at", ""),
@@ -118,12 +132,12 @@ async fn no_event_is_inserted_over_another_or_out_of_order() {
                 "ON CONFLICT (position) DO UPDATE SET payload = x'00'"
             ),
             // At the right position, over another one's stream version or id.
-            event_like!("REPLACE", "6", "stream", "1", "randomblob(16)", "recorded_at", ""),
-            event_like!("REPLACE", "6", "stream", "3", "randomblob(16)", "recorded_at", ""),
-            event_like!("REPLACE", "6", "stream", "2", "event_id", "recorded_at", ""),
+            event_like!("REPLACE", "267", "stream", "1", "randomblob(16)", "recorded_at", ""),
+            event_like!("REPLACE", "267", "stream", "3", "randomblob(16)", "recorded_at", ""),
+            event_like!("REPLACE", "267", "stream", "2", "event_id", "recorded_at", ""),
             event_like!(
                 "INSERT",
-                "6",
+                "267",
                 "stream",
                 "1",
                 "randomblob(16)",
@@ -132,7 +146,7 @@ async fn no_event_is_inserted_over_another_or_out_of_order() {
             ),
             event_like!(
                 "INSERT",
-                "6",
+                "267",
                 "stream",
                 "2",
                 "event_id",
@@ -140,7 +154,7 @@ async fn no_event_is_inserted_over_another_or_out_of_order() {
                 "ON CONFLICT (event_id) DO UPDATE SET payload = x'00'"
             ),
             // At the right position, before its predecessor.
-            event_like!("INSERT", "6", "stream", "2", "randomblob(16)", "recorded_at - 1", ""),
+            event_like!("INSERT", "267", "stream", "2", "randomblob(16)", "recorded_at - 1", ""),
         ],
     )
     .await;
@@ -172,14 +186,39 @@ async fn no_other_row_is_inserted_over_another_or_out_of_order() {
     )
     .await;
     check_refused(
-        "requests: ",
+        "tiles: ",
         &[
-            "REPLACE INTO requests VALUES (1, 1, zeroblob(16))",
-            "INSERT INTO requests VALUES (1, 1, zeroblob(16)) \
-             ON CONFLICT (position) DO UPDATE SET given = zeroblob(16)",
-            "INSERT INTO requests VALUES (3, 1, zeroblob(16))",
-            "INSERT INTO requests VALUES (6, 1, zeroblob(16))",
-            "INSERT INTO requests VALUES (-5, 1, zeroblob(16))",
+            "REPLACE INTO tiles VALUES (0, 0, zeroblob(8192))",
+            "REPLACE INTO tiles (rowid, level, idx, hashes) VALUES (1, 0, 1, zeroblob(8192))",
+            "INSERT INTO tiles VALUES (0, 0, zeroblob(8192)) \
+             ON CONFLICT (level, idx) DO UPDATE SET hashes = zeroblob(8192)",
+            "INSERT INTO tiles VALUES (0, 1, zeroblob(8192))",
+            "INSERT INTO tiles VALUES (0, 7, zeroblob(8192))",
+            "INSERT INTO tiles VALUES (1, 0, zeroblob(8192))",
+            "INSERT INTO tiles VALUES (-1, 0, zeroblob(8192))",
+        ],
+    )
+    .await;
+    check_refused(
+        "checkpoints: ",
+        &[
+            "REPLACE INTO checkpoints SELECT size, 'x' FROM checkpoints",
+            "INSERT INTO checkpoints SELECT size, 'x' FROM checkpoints WHERE true \
+             ON CONFLICT (size) DO UPDATE SET note = 'x'",
+            "INSERT INTO checkpoints VALUES (3, 'x')",
+            "INSERT INTO checkpoints VALUES (99999, 'x')",
+        ],
+    )
+    .await;
+    check_refused(
+        "erasures: ",
+        &[
+            "REPLACE INTO erasures SELECT position, 1 FROM erasures",
+            "INSERT INTO erasures SELECT position, ordered FROM erasures WHERE true \
+             ON CONFLICT (position) DO UPDATE SET ordered = 1",
+            "INSERT INTO erasures VALUES (5, 1)",
+            // Ordered by an event that orders another one's.
+            "INSERT INTO erasures SELECT 5, ordered FROM erasures",
         ],
     )
     .await;

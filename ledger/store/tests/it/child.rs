@@ -110,7 +110,8 @@ pub(crate) async fn check_has(folder: &Path, acknowledged: &[Acknowledged]) {
 #[test]
 fn serve() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
-    let options = Options { durable: std::env::var_os(NOT_DURABLE).is_none() };
+    let durable = std::env::var_os(NOT_DURABLE).is_none();
+    let options = Options { durable, ..Options::default() };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.unwrap().block_on(async {

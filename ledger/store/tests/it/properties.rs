@@ -81,7 +81,9 @@ fn write_of(step: &Step, state: &State) -> Option<Write> {
         Step::Rekey(n) => {
             Command::RekeyAgent { workspace, agent: agent(*n), public_key: None, annex }
         }
-        Step::StartNode => Command::StartNode { node: node(), version: connection(0).version },
+        Step::StartNode => {
+            Command::StartNode { node: node(), version: connection(0).version, alive_until: None }
+        }
         Step::Repeat | Step::Restart => return None,
     }))
 }

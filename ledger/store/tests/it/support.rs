@@ -1,15 +1,18 @@
 //! What every test of the log needs: a clock that is set, and writes.
 
+use ed25519_dalek::SigningKey;
 use ledger_core::activation::{Activation, Target};
+use ledger_core::checkpoint::{Checkpoint, Note, sign};
 use ledger_core::command::Connection;
 use ledger_core::event::{self, Digest};
 use ledger_core::key::PublicKey;
+use ledger_core::merkle::Tree;
 use ledger_core::record::ActorKind;
 use ledger_core::{
     ActivationId, Actor, AgentName, Annex, Command, DeploymentId, NewEvent, NodeId, Position,
     Record, RequestId, SessionId, StorePath, StreamId, System, Timestamp, WorkspaceName,
 };
-use ledger_store::{Change, Clock, Log, OutputWrite, Write, WriteError, Written};
+use ledger_store::{Change, Clock, Log, Options, OutputWrite, Write, WriteError, Written};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -83,7 +86,9 @@ impl Place {
     }
 
     pub(crate) async fn open_at(&self, clock: Arc<dyn Clock>) -> Log {
-        Log::open_sqlite(self.folder(), clock).await.unwrap()
+        // What is sent together is to become one batch.
+        let options = Options { thread: false, ..Options::default() };
+        Log::open_sqlite_with(self.folder(), clock, options).await.unwrap()
     }
 }
 
@@ -141,9 +146,30 @@ pub(crate) fn created(name: &str) -> NewEvent {
     NewEvent::new(stream, event::WorkspaceCreated {})
 }
 
+pub(crate) fn one() -> NewEvent {
+    NewEvent::new(StreamId::Node(node()), event::NodeStopped {})
+}
+
 /// A write that always appends exactly one event.
 pub(crate) fn one_event() -> Write {
-    events(vec![NewEvent::new(StreamId::Node(node()), event::NodeStopped {})])
+    events(vec![one()])
+}
+
+/// An order to erase an annex.
+pub(crate) fn erase(position: u64) -> Write {
+    let annex = Annex { description: Some("asked for".to_owned()), ..Annex::default() };
+    command(Command::EraseAnnex { node: node(), position: Position(position), annex })
+}
+
+/// The key that signs in tests.
+pub(crate) fn signing_key() -> SigningKey {
+    SigningKey::from_bytes(&[5; 32])
+}
+
+/// A signed checkpoint of the tree.
+pub(crate) fn signed(tree: &Tree) -> Note {
+    let origin = "ledger.example.org/test".parse().unwrap();
+    sign(&Checkpoint { origin, size: tree.size(), root: tree.root() }, &signing_key())
 }
 
 pub(crate) fn create_workspace() -> Write {

@@ -6,6 +6,7 @@ mod clock;
 mod concurrency;
 mod idempotency;
 mod output;
+mod proofs;
 mod reading;
 
 /// Runs every test at a place of each kind. On one thread: what is sent together
@@ -62,6 +63,10 @@ conformance! {
         output_beyond_its_bounds_is_refused
         output_of_two_is_followed_without_a_gap_while_it_is_written
         output_from_a_moment_on_is_found;
+    proofs:
+        the_tree_is_that_of_the_events_also_after_a_restart
+        the_newest_checkpoint_is_kept
+        an_erased_annex_is_gone_and_leaves_the_tree_as_it_was;
     reading:
         everything_is_read_back_as_it_was_written
         a_restart_keeps_everything
