@@ -12,5 +12,6 @@ mod durability;
 mod failing_disk;
 mod file;
 mod other_writer;
+mod postgres;
 mod properties;
 mod support;
