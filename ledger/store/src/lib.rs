@@ -15,6 +15,7 @@ mod clock;
 mod limits;
 mod log;
 mod open;
+mod postgres;
 mod read;
 mod sqlite;
 mod tree;

@@ -4,6 +4,7 @@ use crate::backend::{Append, Read, SignedNote};
 use crate::clock::Clock;
 use crate::limits;
 use crate::open::{OpenError, Options, Readiness};
+use crate::postgres;
 use crate::read::{Annexes, ReadError, StoredOutput, weight};
 use crate::sqlite;
 use crate::tree;
@@ -45,24 +46,60 @@ impl Log {
         options: Options,
     ) -> Result<Self, OpenError> {
         let (appender, reader) = sqlite::open(folder, options).await?;
-        Self::start(appender, Arc::new(reader), clock, options).await
+        let (log, ..) = Self::start(appender, Arc::new(reader), clock, options).await?;
+        Ok(log)
     }
 
-    /// Folds the log and starts its writer.
+    /// Opens the log in a PostgreSQL database and folds it. Other servers may have
+    /// it open, too. Its clock is the database's.
+    ///
+    /// The schema must be there already: see [`Log::migrate_postgres`].
+    pub async fn open_postgres(url: &str) -> Result<Self, OpenError> {
+        Self::open_postgres_with(url, None, Options::default()).await
+    }
+
+    /// Opens a log as [`Log::open_postgres`] does, in another way.
+    #[doc(hidden)]
+    pub async fn open_postgres_with(
+        url: &str,
+        clock: Option<Arc<dyn Clock>>,
+        options: Options,
+    ) -> Result<Self, OpenError> {
+        let opened = postgres::open(url, options).await?;
+        let reader = Arc::clone(&opened.reader);
+        let clock = clock.unwrap_or(opened.clock);
+        let (log, head, output_head) =
+            Self::start(opened.appender, opened.reader, clock, options).await?;
+        let done = log.done.clone();
+        tokio::spawn(postgres::follow(opened.listener, reader, head, output_head, done));
+        Ok(log)
+    }
+
+    /// Creates or migrates the schema in a PostgreSQL database, by a login that
+    /// may: a superuser, or the database's owner if it has CREATEROLE.
+    ///
+    /// Servers then need a login that is granted the role `ledger_service`.
+    pub async fn migrate_postgres(url: &str) -> Result<(), OpenError> {
+        postgres::migrate(url).await
+    }
+
+    /// Folds the log and starts its writer. Returns also where to tell of a newer
+    /// head and of newer output.
     async fn start<A: Append>(
         appender: A,
         reader: Arc<dyn Read>,
         clock: Arc<dyn Clock>,
         options: Options,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<(Self, Arc<watch::Sender<Position>>, Arc<watch::Sender<u64>>), OpenError> {
         let (inbox, tasks) = mpsc::channel(limits::WAITING_WRITES_MAX);
         let (head_tx, head) = watch::channel(Position::ZERO);
         let (output_head_tx, output_head) = watch::channel(0);
         let (readiness_tx, readiness) = watch::channel(Readiness::Ready);
         let (done_tx, done) = watch::channel(());
+        let (head_tx, output_head_tx) = (Arc::new(head_tx), Arc::new(output_head_tx));
         let signals = Signals {
-            head: Arc::new(head_tx),
-            output_head: Arc::new(output_head_tx),
+            head: Arc::clone(&head_tx),
+            output_head: Arc::clone(&output_head_tx),
             readiness: readiness_tx,
             done: done_tx,
         };
@@ -72,7 +109,8 @@ impl Log {
         } else {
             tokio::spawn(writer.run());
         }
-        Ok(Self { inbox, reader, head, output_head, readiness, done })
+        let log = Self { inbox, reader, head, output_head, readiness, done };
+        Ok((log, head_tx, output_head_tx))
     }
 
     /// Appends, or says why not. Answers only after the commit returned.

@@ -12,6 +12,7 @@ mod durability;
 mod failing_disk;
 mod file;
 mod other_writer;
+mod postgres;
 mod properties;
 mod race;
 mod support;
