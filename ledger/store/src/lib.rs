@@ -22,6 +22,7 @@ mod tree;
 mod write;
 mod writer;
 
+pub use backend::Sign;
 pub use clock::{Clock, SystemClock};
 pub use log::Log;
 pub use open::{OpenError, Options, Readiness};

@@ -7,8 +7,10 @@ use sqlx::{Connection, PgConnection, Row};
 /// Makes the roles and the schema, if they are not there.
 const ROLES: &str = include_str!("../../../../migrations/postgres/roles.sql");
 /// Every migration: its number, its name and its text.
-const MIGRATIONS: &[(u32, &str, &str)] =
-    &[(1, "log", include_str!("../../../../migrations/postgres/0001_log.sql"))];
+const MIGRATIONS: &[(u32, &str, &str)] = &[
+    (1, "log", include_str!("../../../../migrations/postgres/0001_log.sql")),
+    (2, "nodes", include_str!("../../../../migrations/postgres/0002_nodes.sql")),
+];
 /// Held by whoever migrates, until all of it is committed: "ledger" in ASCII.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(119182900356466)";
 /// Ends the membership that `roles.sql` gave.
@@ -82,7 +84,13 @@ mod tests {
             .iter()
             .map(|(version, _, sql)| format!("{version} {}", blake3::hash(sql.as_bytes()).to_hex()))
             .collect();
-        assert_eq!(hashes, ["1 6ca8a5be9edbef42418246792aaccef4d7f32b390706fa6df85235a316d45f51"]);
+        assert_eq!(
+            hashes,
+            [
+                "1 6ca8a5be9edbef42418246792aaccef4d7f32b390706fa6df85235a316d45f51",
+                "2 f958bf7928239af34f3cd7ce0d7bd0c6e21c6c88c14b88372dfa17dd87620d46",
+            ]
+        );
     }
 
     #[test]
