@@ -21,6 +21,16 @@ pub enum OpenError {
         /// The newest that this program knows.
         known: u32,
     },
+    /// An older program wrote it last.
+    #[error(
+        "the log has schema {found}, this program's is {known}; `ledger migrate` brings it up to date, and so does the start of a server"
+    )]
+    TooOld {
+        /// Its schema.
+        found: u32,
+        /// This program's.
+        known: u32,
+    },
     /// Something in it cannot be read.
     #[error("the log cannot be read")]
     Read(#[source] ReadError),

@@ -14,3 +14,4 @@ mod file;
 mod other_writer;
 mod properties;
 mod support;
+mod tampered;
