@@ -123,7 +123,7 @@ impl fmt::Display for Fault {
             Self::Event { position, tile } => {
                 write!(
                     f,
-                    "position {position}: the event was changed: it does not have the hash that stands in {}, and the next checkpoint does not hold",
+                    "position {position}: the event was changed: it does not have the hash that stands in {}, and a checkpoint over it does not hold",
                     Place(*tile)
                 )
             }

@@ -44,7 +44,7 @@ pub(super) struct Proofs {
     /// tells which of the two was changed.
     suspect: Option<(Position, TileId)>,
     /// The first checkpoint with another root. One behind it that holds tells
-    /// that the history was forked.
+    /// that the history was forked, and a tile which event was changed.
     broken: Option<Broken>,
     pub(super) newest: Option<Signed>,
     pub(super) held: u64,
@@ -83,7 +83,8 @@ impl Proofs {
             return Fault::EventOrTile { position, tile };
         }
         match (&self.broken, fault) {
-            (_, fault @ Fault::Fork { .. }) => fault,
+            // These tell more of the same.
+            (_, fault @ (Fault::Fork { .. } | Fault::Event { .. })) => fault,
             (Some(Broken { size, outside, what }), _) => {
                 Fault::Checkpoint { size: *size, outside: *outside, what: what.clone() }
             }
@@ -146,6 +147,9 @@ impl Proofs {
             };
         }
         let position = Position(id.index * TILE_WIDTH as u64 + at as u64 + 1);
+        if self.broken.as_ref().is_some_and(|broken| position.0 <= broken.size) {
+            return Err(Fault::Event { position, tile: id });
+        }
         self.suspect.get_or_insert((position, id));
         Ok(())
     }
@@ -188,7 +192,7 @@ impl Proofs {
             return fault("what is looked at begins behind it, or it stands twice".to_owned());
         }
         let found = self.tree.root();
-        if let Some((position, tile)) = self.suspect {
+        if let Some((position, tile)) = self.suspect.take() {
             return Err(if found == root {
                 let what = format!("the hash of position {position} in it was changed");
                 Fault::Tile { id: tile, what }
@@ -248,7 +252,7 @@ impl Proofs {
         while let Some(note) = self.outside.pop() {
             self.judge(&note, true)?;
         }
-        if let Some((position, tile)) = self.suspect {
+        if let Some((position, tile)) = self.suspect.take() {
             return Err(Fault::EventOrTile { position, tile });
         }
         match self.broken.take() {

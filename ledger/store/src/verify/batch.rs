@@ -69,6 +69,8 @@ pub(crate) enum Item {
     Beyond(String),
     /// Something that cannot be read.
     Fault(Fault),
+    /// Something about the whole, which counts if nothing else is wrong.
+    Afterwards(Fault),
 }
 
 /// Some items, with their text and bytes.

@@ -25,7 +25,7 @@ pub(crate) fn run(
     tap: Tap<'_>,
 ) -> Result<Verified, VerifyError> {
     let stop = AtomicBool::new(false);
-    let read = thread::scope(|scope| {
+    let (read, afterwards) = thread::scope(|scope| {
         let workers =
             thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1).max(1));
         let (inputs, outputs): (Vec<_>, Vec<_>) = (0..workers)
@@ -43,10 +43,13 @@ pub(crate) fn run(
         stop.store(true, Ordering::Relaxed);
         drop(outputs);
         let read = reader.join();
-        checked.map(|()| read)
+        checked.map(|afterwards| (read, afterwards))
     })?;
     match read {
-        Ok(Ok(())) => Ok(checker.finish()?),
+        Ok(Ok(())) => {
+            let verified = checker.finish()?;
+            afterwards.map_or(Ok(verified), |fault| Err(fault.into()))
+        }
         Ok(Err(Stop::Fault(fault))) => Err(checker.container(fault).into()),
         Ok(Err(Stop::Failed(error))) => Err(VerifyError::Open(error)),
         Ok(Err(Stop::Unheard)) => Err(VerifyError::Stopped),
@@ -75,26 +78,31 @@ fn work(batches: &Receiver<Batch>, seen: &SyncSender<Batch>) {
     }
 }
 
-/// Checks the batches in the order in which they were dealt.
+/// Checks the batches in the order in which they were dealt. Returns what is wrong
+/// about the whole, if nothing else is.
 fn check(
     checker: &mut Checker,
     outputs: &[Receiver<Batch>],
     last: Position,
     watch: Watch<'_>,
     tap: Tap<'_>,
-) -> Result<(), VerifyError> {
+) -> Result<Option<Fault>, VerifyError> {
+    let mut afterwards = None;
     for output in outputs.iter().cycle() {
         // The first worker without a batch has the end.
-        let Ok(mut batch) = output.recv() else { return Ok(()) };
+        let Ok(mut batch) = output.recv() else { break };
         let told = batch.take_told();
         let mut told = told.into_iter();
         for item in &batch.items {
+            if let Item::Afterwards(fault) = item {
+                afterwards.get_or_insert_with(|| fault.clone());
+            }
             check_item(checker, &batch, item, &mut told)?;
             tap(&batch, item)?;
         }
         tell(watch, checker.position(), last)?;
     }
-    Ok(())
+    Ok(afterwards)
 }
 
 fn check_item(
@@ -123,6 +131,7 @@ fn check_item(
         },
         Item::Output(place) => checker.output(&batch.piece(place)),
         Item::Beyond(what) => Err(checker.beyond(what.clone())),
+        Item::Afterwards(_) => Ok(()),
         Item::Fault(fault) => Err(checker.container(fault.clone())),
     }
 }

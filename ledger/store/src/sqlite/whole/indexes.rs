@@ -205,7 +205,9 @@ fn strange(value: ValueRef<'_>) -> Stop {
 
 /// Makes sure that the tiles are as many as a log of the size has, in the table and
 /// in its index: one for one they were found by the index.
-pub(super) fn tiles(connection: &Connection, expected: u64) -> Result<(), Stop> {
+pub(super) fn tiles(connection: &Connection, size: u64) -> Result<(), Stop> {
+    let full = |level: u32| size.checked_shr(8 * (level + 1)).unwrap_or(0);
+    let expected: u64 = (0..8).map(full).sum();
     for sql in [
         "SELECT count(*) FROM tiles NOT INDEXED",
         "SELECT count(*) FROM tiles INDEXED BY tiles_place",

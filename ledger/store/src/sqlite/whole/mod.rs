@@ -114,7 +114,6 @@ pub(crate) fn trouble(error: Error) -> Stop {
         Some(
             ErrorCode::DatabaseBusy
                 | ErrorCode::DatabaseLocked
-                | ErrorCode::OutOfMemory
                 | ErrorCode::ReadOnly
                 | ErrorCode::SystemIoFailure
                 | ErrorCode::CannotOpen
@@ -128,5 +127,10 @@ pub(crate) fn trouble(error: Error) -> Stop {
         let what = "reading it".to_owned();
         return Stop::Failed(OpenError::Database { what, source: Box::new(error) });
     }
-    Stop::Fault(Fault::container(format_args!("the database file is damaged: {error}")))
+    let why = match error.sqlite_error_code() {
+        // A page of it is all that is ever held; so the size is what is wrong.
+        Some(ErrorCode::OutOfMemory) => "a value claims a size that no memory holds".to_owned(),
+        _ => error.to_string(),
+    };
+    Stop::Fault(Fault::container(format_args!("the database file is damaged: {why}")))
 }

@@ -18,12 +18,8 @@ type Objects = BTreeMap<(String, String), Option<String>>;
 /// Compares the schema of the log.
 pub(super) fn check(connection: &Connection) -> Result<(), Stop> {
     let found = objects(connection).map_err(trouble)?;
-    if !found.contains_key(&("table".to_owned(), MIGRATED.to_owned())) {
-        return Err(
-            Fault::container("the database is no log of Ledger: no migration made it").into()
-        );
-    }
-    check_version(connection)?;
+    let migrated = found.contains_key(&("table".to_owned(), MIGRATED.to_owned()));
+    check_version(if migrated { version(connection)? } else { 0 })?;
     let expected = expected().map_err(trouble)?;
     for ((kind, name), sql) in &expected {
         match found.get(&(kind.clone(), name.clone())) {
@@ -47,12 +43,20 @@ fn wrong(kind: &str, name: &str, what: &str) -> Stop {
     Fault::container(format_args!("the database's {kind} {name} {what}")).into()
 }
 
+/// Returns the number of the newest migration that was applied.
+fn version(connection: &Connection) -> Result<u32, Stop> {
+    let sql = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations";
+    let version: i64 = connection.query_row(sql, [], |row| row.get(0)).map_err(trouble)?;
+    Ok(u32::try_from(version).unwrap_or(0))
+}
+
 /// Makes sure that this program knows the schema, and that it is up to date.
-fn check_version(connection: &Connection) -> Result<(), Stop> {
-    let version = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations";
-    let version: i64 = connection.query_row(version, [], |row| row.get(0)).map_err(trouble)?;
-    let found = u32::try_from(version).unwrap_or(u32::MAX);
+fn check_version(found: u32) -> Result<(), Stop> {
     let known = MIGRATIONS.last().map_or(0, |(version, ..)| *version);
+    if found == 0 {
+        let what = "the database is no log of Ledger: no migration of it made it";
+        return Err(Fault::container(what).into());
+    }
     if found > known {
         return Err(Stop::Failed(OpenError::TooNew { found, known }));
     }

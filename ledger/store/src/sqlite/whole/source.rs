@@ -12,7 +12,7 @@ use ledger_core::{AnnexDigest, EventId, Position, Timestamp, Version};
 use rusqlite::{Connection, Statement};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 const EVENTS: &str = "SELECT position, stream, version, event_id, type, recorded_at, lag, \
      actor_kind, actor, correlation_id, causation_id, annex_digest, given, events, payload \
@@ -68,13 +68,13 @@ impl Source for WholeSource {
             let interrupt = again.get_interrupt_handle();
             let indexes = scope.spawn(move || indexes::read(&again, others, ends));
             let mut reading = Reading { names, sums, batch: Batch::default(), sink };
-            let mut read = reading.read(&connection, stop);
-            if read.is_ok() {
-                let indexes = indexes.join().unwrap_or_else(|_| {
-                    Err(Fault::container("the indexes could not be read").into())
-                });
-                read = indexes.and_then(|indexes| Ok(reading.sums.compare(&indexes)?));
-            } else {
+            let mut read = reading.read(&connection, stop).and_then(|head| {
+                let whole = indexes::tiles(&connection, head)
+                    .and_then(|()| reading.names.all_used())
+                    .and_then(|()| reading.compare(indexes));
+                reading.afterwards(whole)
+            });
+            if read.is_err() {
                 interrupt.interrupt();
             }
             // In its place: behind what was read before it.
@@ -99,7 +99,26 @@ impl Reading<'_> {
         (self.sink)(std::mem::take(&mut self.batch))
     }
 
-    fn read(&mut self, connection: &Connection, stop: &AtomicBool) -> Result<(), Stop> {
+    /// Compares what the indexes have with what was read.
+    fn compare(&self, indexes: ScopedJoinHandle<'_, Result<Sums, Stop>>) -> Result<(), Stop> {
+        let lost = |_| Err(Fault::container("the indexes could not be read").into());
+        let indexes = indexes.join().unwrap_or_else(lost)?;
+        Ok(self.sums.compare(&indexes)?)
+    }
+
+    /// Keeps a fault of the whole for when nothing else is wrong.
+    fn afterwards(&mut self, whole: Result<(), Stop>) -> Result<(), Stop> {
+        match whole {
+            Err(Stop::Fault(fault)) => {
+                self.batch.items.push(Item::Afterwards(fault));
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Reads the log, and returns its newest position.
+    fn read(&mut self, connection: &Connection, stop: &AtomicBool) -> Result<u64, Stop> {
         let prepare = |sql: &str| connection.prepare(sql).map_err(trouble);
         let (mut annexes, mut erasures) = (prepare(merge::ANNEXES)?, prepare(merge::ERASURES)?);
         let (mut notes, mut outputs) = (prepare(merge::CHECKPOINTS)?, prepare(merge::OUTPUTS)?);
@@ -147,9 +166,7 @@ impl Reading<'_> {
             }
         }
         self.rest(&mut annexes, &mut erasures, &mut notes)?;
-        let full = |level: u32| head.checked_shr(8 * (level + 1)).unwrap_or(0);
-        indexes::tiles(connection, (0..8).map(full).sum())?;
-        self.names.all_used()
+        Ok(head)
     }
 
     fn event(
