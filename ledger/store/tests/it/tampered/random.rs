@@ -168,7 +168,7 @@ fn a_file_changed_at_random_is_found_or_says_the_same() {
     let copy = Copy::new();
     // Always the same ones, so that a change of the program is all that can fail.
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let config = Config { cases: 3_000, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 2_000, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, rng);
     let (found, same) = (Cell::new(0), Cell::new(0));
     let done = runner.run(&proptest::collection::vec(tampering(), 1..3), |tamperings| {
@@ -199,5 +199,5 @@ fn a_file_changed_at_random_is_found_or_says_the_same() {
     done.unwrap();
     // Most of the file says something; what is free on its pages does not.
     let (found, same) = (found.get(), same.get());
-    assert!(found > 1_500 && same > 50, "{found} found, {same} the same");
+    assert!(found > 1_000 && same > 30, "{found} found, {same} the same");
 }
