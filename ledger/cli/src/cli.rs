@@ -11,6 +11,7 @@ use crate::verbs::demo::Demo;
 use crate::verbs::deployment::ShowDeployment;
 use crate::verbs::deployments::Deployments;
 use crate::verbs::doctor::Doctor;
+use crate::verbs::erase::Erase;
 use crate::verbs::log::Log;
 use crate::verbs::login::{Login, Logout};
 use crate::verbs::serve::Serve;
@@ -54,6 +55,7 @@ enum Verb {
     Deployments(Deployments),
     Deployment(ShowDeployment),
     Log(Log),
+    Erase(Erase),
     Token(TokenVerb),
     Workspace(Workspace),
     Doctor(Box<Doctor>),
@@ -89,6 +91,7 @@ impl Cli {
             Verb::Deployments(deployments) => watched(WAITING, deployments.run()).await,
             Verb::Deployment(deployment) => watched(WAITING, deployment.run()).await,
             Verb::Log(log) => log.run().await,
+            Verb::Erase(erase) => watched(WAITING, erase.run()).await,
             Verb::Token(token) => watched(WAITING, token.run()).await,
             Verb::Workspace(workspace) => watched(WAITING, workspace.run()).await,
             Verb::Doctor(doctor) => doctor.run().await,

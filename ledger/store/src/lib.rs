@@ -15,6 +15,7 @@ mod clock;
 mod limits;
 mod log;
 mod open;
+mod postgres;
 mod read;
 mod sqlite;
 mod tree;
@@ -22,6 +23,7 @@ mod verify;
 mod write;
 mod writer;
 
+pub use backend::Sign;
 pub use clock::{Clock, SystemClock};
 pub use log::Log;
 pub use open::{OpenError, Options, Readiness};

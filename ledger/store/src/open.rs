@@ -21,14 +21,15 @@ pub enum OpenError {
         /// The newest that this program knows.
         known: u32,
     },
-    /// An older program wrote it last.
+    /// This program is newer than it. On SQLite it is migrated when it is opened to
+    /// write.
     #[error(
-        "the log has schema {found}, this program's is {known}; `ledger migrate` brings it up to date, and so does the start of a server"
+        "the log has schema {found}, this program needs {known}; run `ledger migrate` (on PostgreSQL with a login that may), then try again"
     )]
     TooOld {
-        /// Its schema.
+        /// Its schema; 0 for none at all.
         found: u32,
-        /// This program's.
+        /// The one that this program needs.
         known: u32,
     },
     /// Something in it cannot be read.

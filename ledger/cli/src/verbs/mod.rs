@@ -8,6 +8,7 @@ pub(crate) mod demo;
 pub(crate) mod deployment;
 pub(crate) mod deployments;
 pub(crate) mod doctor;
+pub(crate) mod erase;
 pub(crate) mod log;
 pub(crate) mod login;
 pub(crate) mod serve;
