@@ -17,3 +17,4 @@ mod postgres;
 mod properties;
 mod race;
 mod support;
+mod tampered;
