@@ -51,7 +51,7 @@ impl Place {
 
     /// Opens the log without syncs: for rows that only are to be there.
     pub(crate) async fn open_hasty(&self) -> Result<Log> {
-        self.open_with(Options { durable: false }).await
+        self.open_with(Options { durable: false, ..Options::default() }).await
     }
 
     async fn open_with(&self, options: Options) -> Result<Log> {
