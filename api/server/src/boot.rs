@@ -19,7 +19,7 @@ use ledger_core::{
     Command, EventId, NewEvent, NodeId, RequestId, StreamId, Timestamp, TokenId, Version,
     WorkspaceName,
 };
-use ledger_store::{Change, Clock, Expectation, Log, Write, WriteError};
+use ledger_store::{Change, Clock, Expectation, Log, OutputError, Write, WriteError};
 use projections::image::Image;
 use projections::{Runner, WaitError};
 use std::path::PathBuf;
@@ -48,6 +48,9 @@ pub enum StartError {
     /// The log does not take what a start records.
     #[error("the start cannot be recorded")]
     Record(#[source] WriteError),
+    /// The database does not tell of earlier runs.
+    #[error("the database does not tell when this server last lived")]
+    Look(#[source] OutputError),
     /// The log cannot be signed.
     #[error("the log cannot be signed")]
     Sign(#[source] SignError),
@@ -97,7 +100,9 @@ pub(crate) async fn boot(
     // The first start issues a token together with its workspace.
     let has_tokens = image.state.fleet.workspace(&WorkspaceName::initial()).is_some();
     let key = folder.token_key(has_tokens).map_err(StartError::Folder)?;
-    let node = folder.node(image.state.fleet.node()).map_err(StartError::Folder)?;
+    // A log that others share has their nodes, too.
+    let known = image.state.fleet.node().filter(|_| !log.is_shared());
+    let node = folder.node(known).map_err(StartError::Folder)?;
     // Before anything is recorded: a restored backup is left as it is.
     let (signer, forked) = begin_to_sign(config, folder.clone(), node, &log).await?;
     let server = Server::new(Shared {
@@ -146,9 +151,10 @@ async fn confirm_clock(server: &Server) -> Result<(), WriteError> {
 }
 
 /// Records the start, and with it what a killed run of this node left open.
-async fn start_node(server: &Server) -> Result<(), StartError> {
+pub(crate) async fn start_node(server: &Server) -> Result<(), StartError> {
     let (node, version) = (server.node, server.version.clone());
-    record(server, Command::StartNode { node, version, alive_until: None }).await
+    let alive_until = server.log.last_seen(node).await.map_err(StartError::Look)?;
+    record(server, Command::StartNode { node, version, alive_until }).await
 }
 
 /// Records something of the start, and waits until the folds show it.
@@ -203,7 +209,11 @@ async fn first_start(server: &Server, folder: &Folder) -> Result<Option<PathBuf>
             NewEvent::new(stream, admin_token(server, request_id, &secret)),
         ]),
     };
-    let written = server.log.write(write).await.map_err(StartError::Record)?;
+    let written = match server.log.write(write).await {
+        // Another server that shares the log began at the same moment.
+        Err(WriteError::Conflict { .. }) if server.log.is_shared() => return Ok(None),
+        written => written.map_err(StartError::Record)?,
+    };
     reach(server, written).await?;
     tracing::info!(file = ADMIN_TOKEN, "The workspace default and the first admin token are made.");
     Ok(Some(path))

@@ -51,7 +51,7 @@ pub enum FolderError {
     },
     /// A file that the log cannot do without is gone.
     #[error(
-        "{} is missing, and the tokens of this log are good with it only; restore the file from the backup that the log came from",
+        "{} is missing, and the tokens of this log are good with it only; restore the file from the backup that the log came from, or copy it from another server that shares the log",
         path.display()
     )]
     Missing {

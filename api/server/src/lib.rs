@@ -20,6 +20,7 @@ mod hub;
 pub mod limits;
 mod listener;
 mod metrics;
+mod nodes;
 mod openapi;
 mod problem;
 mod request;

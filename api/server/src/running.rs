@@ -4,6 +4,7 @@ use crate::boot::{Booted, StartError, boot};
 use crate::given;
 use crate::limits;
 use crate::listener::{Ended, Listener};
+use crate::nodes;
 use crate::routes::{monitoring_router, router};
 use crate::server::Server;
 use crate::signer::{SignError, Signer};
@@ -33,6 +34,9 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// How often agents are pinged; [`limits::PING_INTERVAL`] unless there is a reason.
     pub ping_interval: Duration,
+    /// How long a server that shares the log may give no sign of life until the
+    /// others record it as lost.
+    pub node_timeout: Duration,
     /// The program's version.
     pub version: ProgramVersion,
     /// Whether the operator vouches for a clock that had jumped.
@@ -63,6 +67,7 @@ pub struct Running {
     monitoring: Option<Listener>,
     reloads: Option<JoinHandle<()>>,
     signing: JoinHandle<()>,
+    watching: JoinHandle<()>,
     admin_token: Option<PathBuf>,
 }
 
@@ -108,8 +113,9 @@ pub async fn start(config: Config, log: Log, clock: Arc<dyn Clock>) -> Result<Ru
     };
     let reloads = tls.map(|tls| tokio::spawn(tls.follow()));
     let signing = tokio::spawn(Signer::follow(server.clone()));
+    let watching = tokio::spawn(nodes::watch(server.clone(), config.node_timeout));
     tracing::info!(address = %listener.address, node = %server.node, "The server listens.");
-    Ok(Running { server, runner, listener, monitoring, reloads, signing, admin_token })
+    Ok(Running { server, runner, listener, monitoring, reloads, signing, watching, admin_token })
 }
 
 async fn listen(
@@ -167,7 +173,7 @@ impl Running {
     /// Stops in good order: agents are told, requests under way end, the stop is
     /// recorded, and the log is closed.
     pub async fn stop(self) {
-        let Self { server, runner, listener, monitoring, reloads, signing, .. } = self;
+        let Self { server, runner, listener, monitoring, reloads, signing, watching, .. } = self;
         server.stopping.cancel();
         server.registry.stop();
         server.sessions.close();
@@ -187,6 +193,8 @@ impl Running {
         if let Some(monitoring) = monitoring {
             monitoring.stop().await;
         }
+        // It ends with the stop, so that it records no start after it.
+        let _ = watching.await;
         stop_node(&server).await;
         // The last act: what this run wrote is signed, its own stop included.
         signing.abort();

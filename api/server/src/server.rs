@@ -81,7 +81,8 @@ impl Server {
         let write = Write { request_id, given, actor, expect: Vec::new(), change };
         let begun = Instant::now();
         let written = tokio::time::timeout(limits::WRITE_TIMEOUT, self.log.write(write)).await;
-        let written = written.unwrap_or_else(|late| Err(WriteError::Database(Box::new(late))));
+        let late = || format!("no answer within {} s", limits::WRITE_TIMEOUT.as_secs());
+        let written = written.unwrap_or_else(|_| Err(WriteError::Database(late().into())));
         self.metrics.append(&written, begun.elapsed());
         written
     }

@@ -4,10 +4,13 @@ use crate::read::{Annexes, ReadError, StoredOutput};
 use futures_util::future::BoxFuture;
 use ledger_core::merkle::{Tile, TileId};
 use ledger_core::record::Given;
-use ledger_core::{DeploymentId, EventId, Position, Record, RequestId, StreamId, Version};
+use ledger_core::{
+    DeploymentId, EventId, NodeId, Position, Record, RequestId, StreamId, Timestamp, Version,
+};
 use std::collections::HashMap;
 use std::future::Future;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 /// Where the log ends, as the database says once its lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,17 @@ pub(crate) struct Erasure {
     pub(crate) ordered: Position,
 }
 
+/// A server that shares the log, as the database heard of it last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sign {
+    /// Which.
+    pub node: NodeId,
+    /// When it gave its last sign of life.
+    pub seen_at: Timestamp,
+    /// How long ago that is.
+    pub silent: Duration,
+}
+
 /// A signed checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SignedNote {
@@ -81,6 +95,9 @@ pub(crate) struct Failure {
 /// [`abandon`](Append::abandon), nobody else appends, and what is read here is
 /// what the lock protects.
 pub(crate) trait Append: Send + 'static {
+    /// Whether several servers may share the database.
+    const SHARED: bool;
+
     /// Whether its calls block, so that the writer needs a thread for itself.
     const THREAD: bool;
 
@@ -125,6 +142,15 @@ pub(crate) trait Append: Send + 'static {
     /// Tries whether the database takes writes, without leaving a trace in the
     /// log, and tells where the log ends.
     fn probe(&mut self) -> impl Future<Output = Result<Head, Failure>> + Send;
+
+    /// Gives a sign of life, and tells of the other servers.
+    fn beat(&mut self, node: NodeId) -> impl Future<Output = Result<Vec<Sign>, Failure>> + Send;
+
+    /// Returns when a server gave its last sign of life, if it ever did.
+    fn last_seen(
+        &mut self,
+        node: NodeId,
+    ) -> impl Future<Output = Result<Option<Timestamp>, Failure>> + Send;
 
     /// Closes the database and lets go of it.
     fn close(self) -> impl Future<Output = ()> + Send;

@@ -15,12 +15,14 @@ mod clock;
 mod limits;
 mod log;
 mod open;
+mod postgres;
 mod read;
 mod sqlite;
 mod tree;
 mod write;
 mod writer;
 
+pub use backend::Sign;
 pub use clock::{Clock, SystemClock};
 pub use log::Log;
 pub use open::{OpenError, Options, Readiness};

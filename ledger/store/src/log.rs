@@ -1,9 +1,10 @@
 //! The handle on the log.
 
-use crate::backend::{Append, Read, SignedNote};
+use crate::backend::{Append, Read, Sign, SignedNote};
 use crate::clock::Clock;
 use crate::limits;
 use crate::open::{OpenError, Options, Readiness};
+use crate::postgres;
 use crate::read::{Annexes, ReadError, StoredOutput, weight};
 use crate::sqlite;
 use crate::tree;
@@ -11,7 +12,9 @@ use crate::write::{OutputError, OutputWrite, Write, WriteError, Written};
 use crate::writer::{Signals, Task, Writer};
 use ledger_core::checkpoint::Note;
 use ledger_core::merkle::{TileId, TileSource, Tree};
-use ledger_core::{DeploymentId, EventId, Position, Record, State, StreamId, Timestamp, Version};
+use ledger_core::{
+    DeploymentId, EventId, NodeId, Position, Record, State, StreamId, Timestamp, Version,
+};
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +29,7 @@ pub struct Log {
     output_head: watch::Receiver<u64>,
     readiness: watch::Receiver<Readiness>,
     done: watch::Receiver<()>,
+    shared: bool,
 }
 
 impl Log {
@@ -45,24 +49,60 @@ impl Log {
         options: Options,
     ) -> Result<Self, OpenError> {
         let (appender, reader) = sqlite::open(folder, options).await?;
-        Self::start(appender, Arc::new(reader), clock, options).await
+        let (log, ..) = Self::start(appender, Arc::new(reader), clock, options).await?;
+        Ok(log)
     }
 
-    /// Folds the log and starts its writer.
+    /// Opens the log in a PostgreSQL database and folds it. Other servers may have
+    /// it open, too. Its clock is the database's.
+    ///
+    /// The schema must be there already: see [`Log::migrate_postgres`].
+    pub async fn open_postgres(url: &str) -> Result<Self, OpenError> {
+        Self::open_postgres_with(url, None, Options::default()).await
+    }
+
+    /// Opens a log as [`Log::open_postgres`] does, in another way.
+    #[doc(hidden)]
+    pub async fn open_postgres_with(
+        url: &str,
+        clock: Option<Arc<dyn Clock>>,
+        options: Options,
+    ) -> Result<Self, OpenError> {
+        let opened = postgres::open(url, options).await?;
+        let reader = Arc::clone(&opened.reader);
+        let clock = clock.unwrap_or(opened.clock);
+        let (log, head, output_head) =
+            Self::start(opened.appender, opened.reader, clock, options).await?;
+        let done = log.done.clone();
+        tokio::spawn(postgres::follow(opened.listener, reader, head, output_head, done));
+        Ok(log)
+    }
+
+    /// Creates or migrates the schema in a PostgreSQL database, by a login that
+    /// may: a superuser, or the database's owner if it has CREATEROLE.
+    ///
+    /// Servers then need a login that is granted the role `ledger_service`.
+    pub async fn migrate_postgres(url: &str) -> Result<(), OpenError> {
+        postgres::migrate(url).await
+    }
+
+    /// Folds the log and starts its writer. Returns also where to tell of a newer
+    /// head and of newer output.
     async fn start<A: Append>(
         appender: A,
         reader: Arc<dyn Read>,
         clock: Arc<dyn Clock>,
         options: Options,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<(Self, Arc<watch::Sender<Position>>, Arc<watch::Sender<u64>>), OpenError> {
         let (inbox, tasks) = mpsc::channel(limits::WAITING_WRITES_MAX);
         let (head_tx, head) = watch::channel(Position::ZERO);
         let (output_head_tx, output_head) = watch::channel(0);
         let (readiness_tx, readiness) = watch::channel(Readiness::Ready);
         let (done_tx, done) = watch::channel(());
+        let (head_tx, output_head_tx) = (Arc::new(head_tx), Arc::new(output_head_tx));
         let signals = Signals {
-            head: Arc::new(head_tx),
-            output_head: Arc::new(output_head_tx),
+            head: Arc::clone(&head_tx),
+            output_head: Arc::clone(&output_head_tx),
             readiness: readiness_tx,
             done: done_tx,
         };
@@ -72,7 +112,9 @@ impl Log {
         } else {
             tokio::spawn(writer.run());
         }
-        Ok(Self { inbox, reader, head, output_head, readiness, done })
+        let shared = A::SHARED;
+        let log = Self { inbox, reader, head, output_head, readiness, done, shared };
+        Ok((log, head_tx, output_head_tx))
     }
 
     /// Appends, or says why not. Answers only after the commit returned.
@@ -288,9 +330,34 @@ impl Log {
     /// Stores a signed checkpoint, unless there is a newer one.
     pub async fn write_checkpoint(&self, note: &Note) -> Result<(), OutputError> {
         let (reply, answer) = oneshot::channel();
-        let unavailable = || OutputError::Unavailable { why: CLOSED.to_owned() };
         let signed = SignedNote { size: note.checkpoint().size, note: note.to_string() };
-        self.inbox.send(Task::Checkpoint { signed, reply }).await.map_err(|_| unavailable())?;
+        self.ask(Task::Checkpoint { signed, reply }, answer).await
+    }
+
+    /// Returns whether other servers may have the log open, too.
+    pub fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    /// Gives a sign of life of this server, and tells of the others.
+    pub async fn beat(&self, node: NodeId) -> Result<Vec<Sign>, OutputError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Task::Beat { node, reply }, answer).await
+    }
+
+    /// Returns when a server gave its last sign of life, if it ever did.
+    pub async fn last_seen(&self, node: NodeId) -> Result<Option<Timestamp>, OutputError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Task::LastSeen { node, reply }, answer).await
+    }
+
+    async fn ask<T>(
+        &self,
+        task: Task,
+        answer: oneshot::Receiver<Result<T, OutputError>>,
+    ) -> Result<T, OutputError> {
+        let unavailable = || OutputError::Unavailable { why: CLOSED.to_owned() };
+        self.inbox.send(task).await.map_err(|_| unavailable())?;
         answer.await.unwrap_or_else(|ended| Err(OutputError::Database(Box::new(ended))))
     }
 
@@ -328,9 +395,12 @@ impl Log {
         let unavailable = || WriteError::Unavailable { why: CLOSED.to_owned() };
         self.inbox.send(task).await.map_err(|_| unavailable())?;
         // Without an answer the writer ended in the middle: nobody knows whether it committed.
-        answer.await.unwrap_or_else(|ended| Err(WriteError::Database(Box::new(ended))))
+        answer.await.unwrap_or_else(|_| Err(WriteError::Database(ENDED.into())))
     }
 }
+
+/// Why a write that was taken has no answer.
+const ENDED: &str = "the log's writer ended in the middle";
 
 /// Runs the writer of a database whose calls block, on a thread for itself.
 fn on_a_thread(writer: impl Future<Output = ()> + Send + 'static) -> Result<(), OpenError> {

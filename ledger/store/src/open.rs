@@ -21,6 +21,16 @@ pub enum OpenError {
         /// The newest that this program knows.
         known: u32,
     },
+    /// This program is newer than it. On SQLite it is migrated when it is opened.
+    #[error(
+        "the log has schema {found}, this program needs {known}; run `ledger migrate --database …` with a login that may, then start again"
+    )]
+    TooOld {
+        /// Its schema; 0 for none at all.
+        found: u32,
+        /// The one that this program needs.
+        known: u32,
+    },
     /// Something in it cannot be read.
     #[error("the log cannot be read")]
     Read(#[source] ReadError),

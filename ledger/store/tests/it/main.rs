@@ -11,6 +11,9 @@ mod durability;
 #[cfg(target_os = "linux")]
 mod failing_disk;
 mod file;
+mod nodes;
 mod other_writer;
+mod postgres;
 mod properties;
+mod race;
 mod support;

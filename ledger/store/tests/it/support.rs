@@ -1,5 +1,6 @@
 //! What every test of the log needs: a clock that is set, and writes.
 
+use crate::postgres::Database;
 use ed25519_dalek::SigningKey;
 use ledger_core::activation::{Activation, Target};
 use ledger_core::checkpoint::{Checkpoint, Note, sign};
@@ -70,15 +71,26 @@ impl Clock for ManualClock {
 }
 
 /// Where a log lies. It is gone with this value.
-pub(crate) struct Place(tempfile::TempDir);
+pub(crate) enum Place {
+    Sqlite(tempfile::TempDir),
+    Postgres(Database),
+}
 
 impl Place {
     pub(crate) fn sqlite() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self::Sqlite(tempfile::tempdir().unwrap())
     }
 
+    pub(crate) async fn postgres() -> Self {
+        Self::Postgres(Database::new().await)
+    }
+
+    /// Returns the folder of a log on SQLite.
     pub(crate) fn folder(&self) -> &Path {
-        self.0.path()
+        match self {
+            Self::Sqlite(folder) => folder.path(),
+            Self::Postgres(_) => panic!("a log on PostgreSQL lies in no folder"),
+        }
     }
 
     pub(crate) async fn open(&self) -> Log {
@@ -88,7 +100,15 @@ impl Place {
     pub(crate) async fn open_at(&self, clock: Arc<dyn Clock>) -> Log {
         // What is sent together is to become one batch.
         let options = Options { thread: false, ..Options::default() };
-        Log::open_sqlite_with(self.folder(), clock, options).await.unwrap()
+        match self {
+            Self::Sqlite(folder) => {
+                Log::open_sqlite_with(folder.path(), clock, options).await.unwrap()
+            }
+            Self::Postgres(database) => {
+                let url = database.service();
+                Log::open_postgres_with(&url, Some(clock), options).await.unwrap()
+            }
+        }
     }
 }
 

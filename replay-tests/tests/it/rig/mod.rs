@@ -4,9 +4,12 @@
 
 pub(crate) mod agent;
 pub(crate) mod cache;
+pub(crate) mod disk;
+pub(crate) mod http;
 pub(crate) mod netns;
 pub(crate) mod nix;
 pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod server;
 pub(crate) mod story;
 pub(crate) mod wire;

@@ -24,6 +24,18 @@ macro_rules! conformance {
                 )*
             })*
         }
+
+        mod postgres {
+            $(mod $room {
+                $(
+                    #[tokio::test]
+                    async fn $test() {
+                        let place = crate::support::Place::postgres().await;
+                        crate::conformance::$room::$test(&place).await;
+                    }
+                )*
+            })*
+        }
     };
 }
 

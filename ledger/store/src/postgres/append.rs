@@ -1,0 +1,283 @@
+//! The one connection that writes.
+//!
+//! A batch is three round trips: begin and lock, append, commit. What a verdict
+//! looks up stands in between, on the same connection.
+
+use super::clock::DatabaseClock;
+use super::failure::failure;
+use super::intern::Interner;
+use super::{ANSWER_TIMEOUT, connect, rows, signed, within};
+use crate::backend::{Append, Failure, Head, Locked, Request, Rows, Sign};
+use ledger_core::record::Given;
+use ledger_core::{
+    DeploymentId, EventId, NodeId, Position, RequestId, StreamId, Timestamp, Version,
+};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
+use sqlx::query::Query;
+use sqlx::types::Uuid;
+use sqlx::{AssertSqlSafe, Connection, Decode, Error, PgConnection, Postgres, Row, Type};
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// The writing side of the database.
+pub(crate) struct PostgresAppender {
+    options: PgConnectOptions,
+    /// Missing after a failure, until the next attempt connects anew.
+    connection: Option<PgConnection>,
+    names: Interner,
+    clock: Arc<DatabaseClock>,
+    /// Where the log and the output ended when the lock was taken.
+    behind: (i64, i64),
+    /// Told of every commit.
+    committed: Arc<Notify>,
+}
+
+impl PostgresAppender {
+    pub(super) fn new(
+        options: PgConnectOptions,
+        clock: Arc<DatabaseClock>,
+        committed: Arc<Notify>,
+    ) -> Self {
+        let names = Interner::default();
+        Self { options, connection: None, names, clock, behind: (0, 0), committed }
+    }
+
+    /// Returns the connection that `lock` made sure of. It is put back when it
+    /// gave an answer: one whose answer never came is in an unknown state.
+    fn take(&mut self) -> Result<PgConnection, Failure> {
+        let lost = || Error::Io(std::io::ErrorKind::NotConnected.into());
+        self.connection.take().ok_or_else(|| failure(lost()))
+    }
+
+    /// Puts the connection back if the answer leaves it usable.
+    fn answered<T>(
+        &mut self,
+        connection: PgConnection,
+        answer: Result<T, Error>,
+    ) -> Result<T, Failure> {
+        if matches!(answer, Ok(_) | Err(Error::Database(_))) {
+            self.connection = Some(connection);
+        }
+        answer.map_err(failure)
+    }
+
+    async fn run(&mut self, sql: &'static str) -> Result<(), Failure> {
+        let mut connection = self.take()?;
+        let done = sqlx::raw_sql(sql).execute(&mut connection);
+        let answer = within(ANSWER_TIMEOUT, done).await.map(drop);
+        self.answered(connection, answer)
+    }
+
+    async fn row(
+        &mut self,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<Option<PgRow>, Failure> {
+        let mut connection = self.take()?;
+        let answer = within(ANSWER_TIMEOUT, query.fetch_optional(&mut connection)).await;
+        self.answered(connection, answer)
+    }
+
+    async fn value<T>(
+        &mut self,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<Option<T>, Failure>
+    where
+        T: for<'r> Decode<'r, Postgres> + Type<Postgres>,
+    {
+        let row = self.row(query).await?;
+        row.map(|row| row.try_get(0)).transpose().map_err(failure)
+    }
+
+    async fn connected(&mut self) -> Result<(), Failure> {
+        if self.connection.is_none() {
+            self.connection = Some(connect(&self.options).await.map_err(failure)?);
+        }
+        Ok(())
+    }
+
+    async fn begin(&mut self, ids: &[RequestId]) -> Result<Locked, Failure> {
+        self.connected().await?;
+        let (sql, firsts) = begin_and_lock(ids);
+        let mut connection = self.take()?;
+        let answer = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut connection);
+        let answer = within(ANSWER_TIMEOUT, answer).await;
+        let rows = self.answered(connection, answer)?;
+        let (head, clock) =
+            rows.first().ok_or(Error::RowNotFound).and_then(head).map_err(failure)?;
+        self.clock.hear(clock);
+        self.behind = (signed(head.position.0), signed(head.output));
+        let mut requests = HashMap::new();
+        for row in &rows {
+            let found = request(row, &firsts).map_err(failure)?;
+            requests.extend(found);
+        }
+        Ok(Locked { head, requests })
+    }
+
+    async fn roll_back(&mut self) {
+        self.names.abandoned();
+        if self.connection.is_some() && self.run("ROLLBACK").await.is_err() {
+            self.connection = None;
+        }
+    }
+}
+
+/// One round trip for both. PostgreSQL takes several statements only as text, and
+/// all that stands in it are UUIDs.
+fn begin_and_lock(ids: &[RequestId]) -> (String, HashMap<Uuid, RequestId>) {
+    let mut sql = String::from(
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT * FROM ledger.lock('{",
+    );
+    let mut firsts = HashMap::with_capacity(ids.len());
+    for (idx, id) in ids.iter().enumerate() {
+        // A request is known by its first event, whose id is derived from it.
+        let first = EventId::derive(*id, 0).uuid();
+        let comma = if idx > 0 { "," } else { "" };
+        // Writing to a String cannot fail.
+        let _ = write!(sql, "{comma}{first}");
+        firsts.insert(first, *id);
+    }
+    sql.push_str("}')");
+    (sql, firsts)
+}
+
+fn head(row: &PgRow) -> Result<(Head, Timestamp), Error> {
+    let number = |column: &str| {
+        let value: i64 = row.try_get(column)?;
+        u64::try_from(value).map_err(|error| Error::Decode(Box::new(error)))
+    };
+    let head = Head {
+        position: Position(number("position")?),
+        output: number("output")?,
+        signed: number("signed")?,
+    };
+    Ok((head, Timestamp::from_micros(row.try_get("clock")?)))
+}
+
+/// Reads which request a row is about; `None` if it is about none.
+fn request(
+    row: &PgRow,
+    firsts: &HashMap<Uuid, RequestId>,
+) -> Result<Option<(RequestId, Request)>, Error> {
+    let found: Option<Uuid> = row.try_get("event_id")?;
+    let Some(id) = found.and_then(|found| firsts.get(&found)) else { return Ok(None) };
+    let damaged = |what: &str| Error::Decode(what.into());
+    let digest: Vec<u8> = row.try_get("given")?;
+    let digest = digest.try_into().map_err(|_| damaged("given has not 8 bytes"))?;
+    let (first, events): (i64, i32) = (row.try_get("first")?, row.try_get("events")?);
+    let first = u64::try_from(first).map_err(|_| damaged("a position is negative"))?;
+    let events = u32::try_from(events).map_err(|_| damaged("a number of events is negative"))?;
+    let given = Given { digest, events };
+    Ok(Some((*id, Request { first: Position(first), given })))
+}
+
+impl Append for PostgresAppender {
+    const SHARED: bool = true;
+    const THREAD: bool = false;
+
+    async fn lock(&mut self, ids: &[RequestId]) -> Result<Locked, Failure> {
+        self.begin(ids).await
+    }
+
+    async fn stream_version(&mut self, stream: &StreamId) -> Result<Version, Failure> {
+        const SQL: &str = "SELECT version FROM ledger.events \
+             WHERE stream = (SELECT id FROM ledger.names WHERE name = $1) \
+             ORDER BY version DESC LIMIT 1";
+        let version = self.value::<i64>(sqlx::query(SQL).bind(stream.to_string())).await?;
+        Ok(Version(unsigned(version)?.unwrap_or_default()))
+    }
+
+    async fn has_annex(&mut self, position: Position) -> Result<bool, Failure> {
+        const SQL: &str = "SELECT 1 FROM ledger.annexes WHERE position = $1";
+        Ok(self.row(sqlx::query(SQL).bind(signed(position.0))).await?.is_some())
+    }
+
+    async fn output_end(&mut self, deployment: DeploymentId) -> Result<u64, Failure> {
+        const SQL: &str = "SELECT start + octet_length(bytes) FROM ledger.outputs \
+             WHERE deployment = $1 ORDER BY start DESC LIMIT 1";
+        let end = self.value::<i64>(sqlx::query(SQL).bind(deployment.uuid())).await?;
+        Ok(unsigned(end)?.unwrap_or_default())
+    }
+
+    async fn output_at(
+        &mut self,
+        deployment: DeploymentId,
+        offset: u64,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        const SQL: &str = "SELECT bytes FROM ledger.outputs WHERE deployment = $1 AND start = $2";
+        self.value(sqlx::query(SQL).bind(deployment.uuid()).bind(signed(offset))).await
+    }
+
+    async fn insert(&mut self, rows: &Rows) -> Result<(), Failure> {
+        let statement = rows::statement(rows, &mut self.names, self.behind);
+        let row = self.row(statement).await?.ok_or_else(|| failure(Error::RowNotFound))?;
+        self.names.told(rows::numbers(&row).map_err(failure)?);
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), Failure> {
+        self.run("COMMIT").await?;
+        self.names.committed();
+        self.committed.notify_one();
+        Ok(())
+    }
+
+    async fn abandon(&mut self) {
+        self.roll_back().await;
+    }
+
+    async fn probe(&mut self) -> Result<Head, Failure> {
+        let locked = self.begin(&[]).await;
+        // The lock is a write, so that a database that takes none shows itself.
+        let committed = match locked {
+            Ok(locked) => self.run("COMMIT").await.map(|()| locked.head),
+            Err(failure) => Err(failure),
+        };
+        if committed.is_err() {
+            self.roll_back().await;
+        }
+        committed
+    }
+
+    async fn beat(&mut self, node: NodeId) -> Result<Vec<Sign>, Failure> {
+        self.connected().await?;
+        let mut connection = self.take()?;
+        let query = sqlx::query("SELECT * FROM ledger.beat($1)").bind(node.uuid());
+        let answer = within(ANSWER_TIMEOUT, query.fetch_all(&mut connection)).await;
+        let rows = self.answered(connection, answer)?;
+        rows.iter().map(sign).collect::<Result<_, _>>().map_err(failure)
+    }
+
+    async fn last_seen(&mut self, node: NodeId) -> Result<Option<Timestamp>, Failure> {
+        self.connected().await?;
+        let query = sqlx::query("SELECT ledger.last_seen($1)").bind(node.uuid());
+        let seen = self.value::<Option<i64>>(query).await?;
+        Ok(seen.flatten().map(Timestamp::from_micros))
+    }
+
+    async fn close(mut self) {
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(%error, "the connection to the database did not close cleanly");
+        }
+    }
+}
+
+fn sign(row: &PgRow) -> Result<Sign, Error> {
+    let silent: i64 = row.try_get("silent")?;
+    Ok(Sign {
+        node: NodeId::new(row.try_get("id")?),
+        seen_at: Timestamp::from_micros(row.try_get("seen_at")?),
+        // The clock may have been set back.
+        silent: Duration::from_micros(u64::try_from(silent).unwrap_or_default()),
+    })
+}
+
+fn unsigned(value: Option<i64>) -> Result<Option<u64>, Failure> {
+    let value = value.map(u64::try_from).transpose();
+    value.map_err(|error| failure(Error::Decode(Box::new(error))))
+}

@@ -1,0 +1,54 @@
+//! What a failure of the database means, and what to do about it.
+
+use crate::backend::Failure;
+use sqlx::Error;
+
+/// The error of `ledger.append` when the log ends elsewhere than the writer believes.
+const FENCED: &str = "LG001";
+
+/// Says what a failure means, and what to do about it.
+pub(super) fn failure(error: Error) -> Failure {
+    let (surroundings, why) = match &error {
+        Error::Database(refused) => by_code(refused.code().as_deref().unwrap_or_default()),
+        // Something that is stored cannot be what this program wrote.
+        Error::ColumnDecode { .. } | Error::ColumnNotFound(_) | Error::Decode(_) => {
+            (true, "the database is damaged; stop the servers, run `ledger verify`")
+        }
+        Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+            (true, "the database does not answer; look whether it runs and can be reached")
+        }
+        Error::Tls(_) => {
+            (true, "no TLS connection to the database; check its certificate and `sslmode`")
+        }
+        _ => (true, "the connection to the database is lost; look whether it runs"),
+    };
+    Failure { surroundings, why: why.to_owned(), source: Box::new(error) }
+}
+
+/// Tells by SQLSTATE, as the manual's appendix A lists them.
+fn by_code(code: &str) -> (bool, &'static str) {
+    match code {
+        FENCED => (true, "another server appended while this one was cut off; it reads on"),
+        "25006" => (true, "the database is read-only; give the address of the primary"),
+        "25P03" => (true, "this server was paused for too long while it appended; it reads on"),
+        "42501" => (true, "the database refuses; grant this server's role `ledger_service`"),
+        "42P01" | "42883" | "3F000" => {
+            (true, "the database has not the schema of this program; run `ledger migrate`")
+        }
+        "53100" => (true, "the disk of the database is full; make room"),
+        "53200" => (true, "the database has no memory left"),
+        "53300" => (true, "the database takes no more connections; raise max_connections"),
+        "55P03" => (true, "another session holds the log's lock; look into pg_locks"),
+        "58030" => (true, "the disk of the database fails; look into its log"),
+        _ => match code.get(..2) {
+            Some("08" | "57") => (true, "the database is stopping, starting or out of reach"),
+            Some("28") => (true, "the database refuses the login; check its name and password"),
+            Some("3D") => (true, "the database does not exist; check its name"),
+            Some("40") => (true, "the database took the write back because of another session"),
+            Some("53" | "54") => (true, "the database is at one of its limits; look into its log"),
+            Some("58" | "XX") => (true, "the database fails; look into its log"),
+            // Something about this one write: a trigger, a constraint, a bound.
+            _ => (false, "the database refuses this write"),
+        },
+    }
+}

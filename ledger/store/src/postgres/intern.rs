@@ -1,0 +1,55 @@
+//! Texts that many events share, each stored once and known by a number.
+
+use std::collections::HashMap;
+
+/// The writer's knowledge of the table `names`. A number, once committed, is for
+/// ever, whichever server gave it.
+#[derive(Default)]
+pub(super) struct Interner {
+    known: HashMap<String, i32>,
+    /// What the batch needs and is not known, in order.
+    asked: Vec<String>,
+    /// Where each of those stands, from 1, below zero.
+    places: HashMap<String, i32>,
+    /// The numbers of those that were asked, once the database told.
+    told: Vec<i32>,
+}
+
+impl Interner {
+    /// Returns the number of a text or, below zero, its place among those asked.
+    pub(super) fn number(&mut self, name: &str) -> i32 {
+        if let Some(number) = self.known.get(name).or_else(|| self.places.get(name)) {
+            return *number;
+        }
+        self.asked.push(name.to_owned());
+        // A batch has far fewer names than 2^31.
+        let place = i32::try_from(self.asked.len()).map_or(i32::MIN, |place| -place);
+        self.places.insert(name.to_owned(), place);
+        place
+    }
+
+    /// Returns what the batch needs and is not known.
+    pub(super) fn asked(&self) -> &[String] {
+        &self.asked
+    }
+
+    /// Takes the numbers of what was asked. They are good once they are committed.
+    pub(super) fn told(&mut self, numbers: Vec<i32>) {
+        self.told = numbers;
+    }
+
+    /// Keeps what the transaction told, but for what is hardly ever needed again:
+    /// the streams of activations, which come and go with the history.
+    pub(super) fn committed(&mut self) {
+        let told = self.asked.drain(..).zip(self.told.drain(..));
+        self.known.extend(told.filter(|(name, _)| !name.starts_with("activation/")));
+        self.abandoned();
+    }
+
+    /// Forgets what the transaction asked.
+    pub(super) fn abandoned(&mut self) {
+        self.asked.clear();
+        self.places.clear();
+        self.told.clear();
+    }
+}

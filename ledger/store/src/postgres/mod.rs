@@ -1,0 +1,131 @@
+//! The log in a PostgreSQL database, which any number of servers may share: a
+//! connection that writes, a few that only read, and one that listens.
+
+mod append;
+mod clock;
+mod failure;
+mod intern;
+mod listen;
+mod migrations;
+mod read;
+mod row;
+mod rows;
+
+pub(crate) use append::PostgresAppender;
+pub(crate) use clock::DatabaseClock;
+pub(crate) use listen::{Listener, follow};
+pub(crate) use read::PostgresReader;
+
+use crate::open::{OpenError, Options};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Connections that read.
+const READERS: u32 = 8;
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the database may take to answer one question. The largest write, of
+/// 200,000 events, takes a few seconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// What every connection is called in the database's own lists.
+const APPLICATION_NAME: &str = "ledger";
+
+/// What an opened database consists of.
+pub(crate) struct Opened {
+    pub(crate) appender: PostgresAppender,
+    pub(crate) reader: Arc<PostgresReader>,
+    pub(crate) listener: Listener,
+    /// The database's clock.
+    pub(crate) clock: Arc<DatabaseClock>,
+}
+
+/// Opens the database at the address, whose schema must be this program's.
+pub(crate) async fn open(url: &str, options: Options) -> Result<Opened, OpenError> {
+    let address = address(url)?;
+    let readers = PgPoolOptions::new()
+        .max_connections(READERS)
+        .acquire_timeout(Duration::from_secs(30))
+        .connect_lazy_with(reading(&address));
+    let mut connection = connect(&reading(&address)).await.map_err(database("connecting to it"))?;
+    migrations::check(&mut connection).await?;
+    connection.close().await.map_err(database("asking for its schema's version"))?;
+    let clock = Arc::new(DatabaseClock::default());
+    let committed = Arc::new(Notify::new());
+    let writing = writing(&address, options);
+    Ok(Opened {
+        appender: PostgresAppender::new(writing, Arc::clone(&clock), Arc::clone(&committed)),
+        reader: Arc::new(PostgresReader::new(readers)),
+        listener: Listener::new(listening(&address), committed),
+        clock,
+    })
+}
+
+/// Brings the schema of the database at the address up to this program's, as a
+/// role that may: a superuser, or the owner of the database with CREATEROLE.
+pub(crate) async fn migrate(url: &str) -> Result<(), OpenError> {
+    let address = address(url)?;
+    let mut connection = connect(&address).await.map_err(database("connecting to it"))?;
+    migrations::run(&mut connection).await?;
+    connection.close().await.map_err(database("closing it after migrating it"))
+}
+
+fn address(url: &str) -> Result<PgConnectOptions, OpenError> {
+    let address: PgConnectOptions = url.parse().map_err(database("reading its address"))?;
+    let read_committed = [("default_transaction_isolation", "read committed")];
+    Ok(address
+        .application_name(APPLICATION_NAME)
+        .options(read_committed)
+        .disable_statement_logging())
+}
+
+/// For the connection that writes.
+fn writing(address: &PgConnectOptions, options: Options) -> PgConnectOptions {
+    let synchronous_commit = if options.durable { "on" } else { "off" };
+    address.clone().options([
+        // A commit returns once the disk has it, whatever the server's default is.
+        ("synchronous_commit", synchronous_commit),
+        ("lock_timeout", "10s"),
+        // A server that is paused between lock and commit holds up all others.
+        ("idle_in_transaction_session_timeout", "30s"),
+        ("default_transaction_read_only", "off"),
+    ])
+}
+
+/// For a connection that cannot write, whatever is asked of it.
+fn reading(address: &PgConnectOptions) -> PgConnectOptions {
+    address.clone().options([("default_transaction_read_only", "on"), ("jit", "off")])
+}
+
+/// For the connection that listens and notifies.
+fn listening(address: &PgConnectOptions) -> PgConnectOptions {
+    // What it commits are notifications, which no power cut may keep waiting.
+    address.clone().options([("synchronous_commit", "off")])
+}
+
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    within(CONNECT_TIMEOUT, options.connect()).await
+}
+
+/// Gives up on an answer that does not come.
+async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+    }
+}
+
+/// PostgreSQL's integers are signed. Nothing here comes near 2^63.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn database(what: &'static str) -> impl FnOnce(sqlx::Error) -> OpenError {
+    move |source| OpenError::Database { what: what.to_owned(), source: Box::new(source) }
+}
