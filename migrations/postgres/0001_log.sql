@@ -391,7 +391,6 @@ BEGIN
         'BEFORE UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION ledger.refuse()');
     PERFORM ledger.add_guard('ledger.annexes', 'only_erased',
         'BEFORE DELETE ON %s FOR EACH ROW EXECUTE FUNCTION ledger.guard_erased_annex()');
-    PERFORM ledger.add_partition();
 END
 $$;
 
@@ -506,7 +505,9 @@ END
 $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
-GRANT USAGE ON SCHEMA ledger TO ledger_service;
-GRANT SELECT ON ledger.migrations, ledger.head, ledger.names, ledger.events, ledger.annexes,
+-- Everybody may know which schema it is, and so be told what is missing.
+GRANT USAGE ON SCHEMA ledger TO PUBLIC;
+GRANT SELECT ON ledger.migrations TO PUBLIC;
+GRANT SELECT ON ledger.head, ledger.names, ledger.events, ledger.annexes,
     ledger.erasures, ledger.tiles, ledger.checkpoints, ledger.outputs TO ledger_service;
 GRANT EXECUTE ON FUNCTION ledger.lock, ledger.append TO ledger_service;

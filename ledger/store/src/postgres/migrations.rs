@@ -82,7 +82,7 @@ mod tests {
             .iter()
             .map(|(version, _, sql)| format!("{version} {}", blake3::hash(sql.as_bytes()).to_hex()))
             .collect();
-        assert_eq!(hashes, ["1 6ca8a5be9edbef42418246792aaccef4d7f32b390706fa6df85235a316d45f51"]);
+        assert_eq!(hashes, ["1 2c5dc82e61d7f02bdcedeff6dd23568ddd1dc65911a2be62e3e78aadcf6e2d81"]);
     }
 
     #[test]

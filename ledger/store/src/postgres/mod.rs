@@ -31,8 +31,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the database may take to answer one question. The largest write, of
 /// 200,000 events, takes a few seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-/// What every connection is called in the database's own lists.
-const APPLICATION_NAME: &str = "ledger";
 
 /// What an opened database consists of.
 pub(crate) struct Opened {
@@ -76,16 +74,15 @@ pub(crate) async fn migrate(url: &str) -> Result<(), OpenError> {
 fn address(url: &str) -> Result<PgConnectOptions, OpenError> {
     let address: PgConnectOptions = url.parse().map_err(database("reading its address"))?;
     let read_committed = [("default_transaction_isolation", "read committed")];
-    Ok(address
-        .application_name(APPLICATION_NAME)
-        .options(read_committed)
-        .disable_statement_logging())
+    // By these names the database's own lists tell connections from each other.
+    let address = address.application_name("ledger migrating");
+    Ok(address.options(read_committed).disable_statement_logging())
 }
 
 /// For the connection that writes.
 fn writing(address: &PgConnectOptions, options: Options) -> PgConnectOptions {
     let synchronous_commit = if options.durable { "on" } else { "off" };
-    address.clone().options([
+    address.clone().application_name("ledger writing").options([
         // A commit returns once the disk has it, whatever the server's default is.
         ("synchronous_commit", synchronous_commit),
         ("lock_timeout", "10s"),
@@ -97,13 +94,15 @@ fn writing(address: &PgConnectOptions, options: Options) -> PgConnectOptions {
 
 /// For a connection that cannot write, whatever is asked of it.
 fn reading(address: &PgConnectOptions) -> PgConnectOptions {
-    address.clone().options([("default_transaction_read_only", "on"), ("jit", "off")])
+    let options = [("default_transaction_read_only", "on"), ("jit", "off")];
+    address.clone().application_name("ledger reading").options(options)
 }
 
 /// For the connection that listens and notifies.
 fn listening(address: &PgConnectOptions) -> PgConnectOptions {
     // What it commits are notifications, which no power cut may keep waiting.
-    address.clone().options([("synchronous_commit", "off")])
+    let options = [("synchronous_commit", "off")];
+    address.clone().application_name("ledger listening").options(options)
 }
 
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
