@@ -85,9 +85,10 @@ fn writing(address: &PgConnectOptions, options: Options) -> PgConnectOptions {
     address.clone().application_name("ledger writing").options([
         // A commit returns once the disk has it, whatever the server's default is.
         ("synchronous_commit", synchronous_commit),
-        ("lock_timeout", "10s"),
-        // A server that is paused between lock and commit holds up all others.
-        ("idle_in_transaction_session_timeout", "30s"),
+        // A server that is paused between lock and commit holds up all others, so
+        // long and no longer; they wait a little longer than that.
+        ("idle_in_transaction_session_timeout", "10s"),
+        ("lock_timeout", "15s"),
         ("default_transaction_read_only", "off"),
     ])
 }

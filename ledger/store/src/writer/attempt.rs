@@ -5,6 +5,7 @@ use super::batch::Batch;
 use super::judge::{judge_output, judge_write};
 use super::task::{Task, Verdict};
 use crate::backend::{Append, Failure, Locked};
+use crate::read::ReadError;
 use ledger_core::{RequestId, Timestamp};
 
 /// A batch that was not committed, as far as is known.
@@ -22,6 +23,7 @@ impl<A: Append> Writer<A> {
         let confirms = matches!(self.waiting.front(), Some(Task::ConfirmClock { .. }));
         let Some(now) = self.moment(confirms) else { return Ok(()) };
         let n_tasks_max = if confirms { 1 } else { n_tasks_max };
+        self.catch_up_unlocked().await?;
         let before = self.folded.clone();
         let mut verdicts = Vec::new();
         let result = self.append(now, n_tasks_max, &mut verdicts).await;
@@ -60,6 +62,18 @@ impl<A: Append> Writer<A> {
                 None
             }
         }
+    }
+
+    /// Reads what other servers are known to have appended, while nobody waits for
+    /// the lock: after a long time without a write it may be much.
+    async fn catch_up_unlocked(&mut self) -> Result<(), Failed> {
+        let known = *self.signals.head.borrow();
+        if known <= self.folded.position {
+            return Ok(());
+        }
+        let read = self.folded.catch_up(&*self.reader, known).await;
+        let n_tasks = self.waiting.len();
+        read.map_err(|error| Failed { n_tasks, failure: unreadable(error), in_doubt: false })
     }
 
     fn confirm(&mut self, now: Timestamp, verdict: Option<&Verdict>) {
@@ -109,11 +123,7 @@ impl<A: Append> Writer<A> {
         let Locked { head, requests } = self.appender.lock(&ids).await?;
         // Several servers may share a database, and a commit that seemed to fail
         // may have come through.
-        self.folded.catch_up(&*self.reader, head.position).await.map_err(|error| Failure {
-            surroundings: true,
-            why: format!("the log does not continue what this server has read: {error}"),
-            source: Box::new(error),
-        })?;
+        self.folded.catch_up(&*self.reader, head.position).await.map_err(unreadable)?;
         self.publish(head.position, head.output);
         Ok(Batch::new(head, now, &self.folded, requests))
     }
@@ -151,5 +161,13 @@ impl<A: Append> Writer<A> {
             });
         }
         Ok(())
+    }
+}
+
+fn unreadable(error: ReadError) -> Failure {
+    Failure {
+        surroundings: true,
+        why: format!("the log does not continue what this server has read: {error}"),
+        source: Box::new(error),
     }
 }
