@@ -82,7 +82,7 @@ mod tests {
             .iter()
             .map(|(version, _, sql)| format!("{version} {}", blake3::hash(sql.as_bytes()).to_hex()))
             .collect();
-        assert_eq!(hashes, ["1 2c5dc82e61d7f02bdcedeff6dd23568ddd1dc65911a2be62e3e78aadcf6e2d81"]);
+        assert_eq!(hashes, ["1 6064e5e2d3894249c1208680bcf06bf5483dd39d91ded7e96a95a84f85d91f2d"]);
     }
 
     #[test]

@@ -26,7 +26,14 @@ impl<A: Append> Writer<A> {
         self.catch_up_unlocked().await?;
         let before = self.folded.clone();
         let mut verdicts = Vec::new();
-        let result = self.append(now, n_tasks_max, &mut verdicts).await;
+        let mut result = self.append(now, n_tasks_max, &mut verdicts).await;
+        if result.as_ref().is_err_and(|failed| failed.failure.overtaken) {
+            // Judged again, from what the others left, and now under the lock.
+            self.folded = before.clone();
+            verdicts.clear();
+            self.appender.abandon().await;
+            result = self.append(now, n_tasks_max, &mut verdicts).await;
+        }
         if let Err(mut failed) = result {
             self.folded = before;
             self.appender.abandon().await;
@@ -97,7 +104,12 @@ impl<A: Append> Writer<A> {
                 return Err(Failed { n_tasks, failure, in_doubt: false });
             }
         };
-        let failed = |n_tasks, in_doubt| move |failure| Failed { n_tasks, failure, in_doubt };
+        let failed = |n_tasks, commits: bool| {
+            move |failure: Failure| {
+                let in_doubt = commits && !failure.refused;
+                Failed { n_tasks, failure, in_doubt }
+            }
+        };
         let judged = self.judge(&mut batch, n_tasks_max, verdicts).await;
         judged.map_err(failed(verdicts.len() + 1, false))?;
         if batch.is_empty() {
@@ -167,6 +179,8 @@ impl<A: Append> Writer<A> {
 fn unreadable(error: ReadError) -> Failure {
     Failure {
         surroundings: true,
+        refused: false,
+        overtaken: false,
         why: format!("the log does not continue what this server has read: {error}"),
         source: Box::new(error),
     }
