@@ -33,8 +33,11 @@ pub(crate) struct PostgresAppender {
     connection: Option<PgConnection>,
     names: Interner,
     clock: Arc<DatabaseClock>,
-    /// Where the log ended when it was locked or looked at.
+    /// Where the log ended when it was locked or looked at, and behind what this
+    /// server committed since.
     behind: Head,
+    /// How many events the batch appends.
+    n_events: u64,
     /// Whether a transaction is open that has the lock.
     locked: bool,
     /// How many more batches take the lock first.
@@ -57,6 +60,7 @@ impl PostgresAppender {
             names: Interner::default(),
             clock,
             behind: Head { position: Position::ZERO, output: 0, signed: 0 },
+            n_events: 0,
             locked: false,
             crowded: 0,
             prepared: None,
@@ -248,6 +252,7 @@ impl Append for PostgresAppender {
 
     async fn insert(&mut self, rows: &Rows) -> Result<(), Failure> {
         let statement = rows::statement(rows, &mut self.names, self.behind);
+        self.n_events = rows.records.len() as u64;
         if self.locked {
             return self.append(statement).await;
         }
@@ -267,6 +272,7 @@ impl Append for PostgresAppender {
             return Err(failure);
         }
         self.locked = false;
+        self.behind.position.0 += self.n_events;
         self.names.committed();
         self.committed.notify_one();
         Ok(())

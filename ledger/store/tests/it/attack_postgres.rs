@@ -306,7 +306,7 @@ async fn no_other_row_is_inserted_over_another_or_out_of_order() {
 }
 
 /// Arguments of `ledger.append` for one event like the one at position 1.
-fn append(behind: i64, version: &str, at: &str, id: &str) -> String {
+pub(crate) fn append(behind: i64, version: &str, at: &str, id: &str) -> String {
     format!(
         "SELECT ledger.append({behind}, ARRAY[{at}]::bigint[], ARRAY[{version}]::bigint[], '{{0}}', \
          ARRAY[stream], ARRAY[type], ARRAY[actor], '{{NULL}}', ARRAY[actor_kind], \

@@ -1,11 +1,11 @@
 //! Several servers on one database: each appends behind what the others did, and
 //! one that was cut off or paused in the middle of a write does no harm.
 
-use crate::attack_postgres::{number, run};
+use crate::attack_postgres::{append, number, run};
 use crate::postgres::Database;
 use crate::support::*;
-use ledger_core::{EventId, Position, Rejection, RequestId, WorkspaceName};
-use ledger_store::{Log, ReadError, Readiness, Write, WriteError, Written};
+use ledger_core::{EventId, Position, Rejection, RequestId, StreamId, Version, WorkspaceName};
+use ledger_store::{Expectation, Log, ReadError, Readiness, Write, WriteError, Written};
 use sqlx::{Connection, PgConnection};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -274,6 +274,31 @@ async fn a_server_cut_off_in_the_middle_of_a_write_leaves_no_gap() {
     assert_eq!(written, Written { positions: Some((Position(3), Position(3))), repeated: false });
     assert_eq!(read_all(&second).await.len(), 3);
     assert_eq!(first.tree().await.unwrap(), second.tree().await.unwrap());
+}
+
+/// What was judged before another server appended is judged again after.
+#[tokio::test]
+async fn a_server_that_was_overtaken_judges_again() {
+    let database = Database::new().await;
+    let log = open(&database).await;
+    write(&log, one_event()).await;
+    // Another server has the lock, and this one has looked before that.
+    let mut other = PgConnection::connect(&database.service()).await.unwrap();
+    run(&mut other, "BEGIN; SELECT * FROM ledger.lock('{}')").await.unwrap();
+    let expecting = |version| Write {
+        expect: vec![Expectation { stream: StreamId::Node(node()), version: Version(version) }],
+        ..one_event()
+    };
+    let (stale, right) = (log.write(expecting(1)), log.write(expecting(2)));
+    let overtake = async {
+        in_the_middle(&mut database.connect().await).await;
+        run(&mut other, &append(1, "2", "recorded_at", "gen_random_uuid()")).await.unwrap();
+        run(&mut other, "COMMIT").await.unwrap();
+    };
+    let (stale, right, ()) = tokio::join!(stale, right, overtake);
+    assert!(matches!(stale, Err(WriteError::Conflict { actual: Version(2), .. })), "{stale:?}");
+    assert_eq!(positions(right), (3, 3));
+    assert_eq!(log.tree().await.unwrap(), open(&database).await.tree().await.unwrap());
 }
 
 #[tokio::test]
