@@ -17,6 +17,7 @@ use crate::verbs::login::{Login, Logout};
 use crate::verbs::serve::Serve;
 use crate::verbs::shell::{Completions, Manual};
 use crate::verbs::token::TokenVerb;
+use crate::verbs::verify::Verify;
 use crate::verbs::workspace::Workspace;
 use clap::{Parser, Subcommand};
 
@@ -58,6 +59,7 @@ enum Verb {
     Erase(Erase),
     Token(TokenVerb),
     Workspace(Workspace),
+    Verify(Verify),
     Doctor(Box<Doctor>),
     Demo(Demo),
     Completions(Completions),
@@ -94,6 +96,7 @@ impl Cli {
             Verb::Erase(erase) => watched(WAITING, erase.run()).await,
             Verb::Token(token) => watched(WAITING, token.run()).await,
             Verb::Workspace(workspace) => watched(WAITING, workspace.run()).await,
+            Verb::Verify(verify) => verify.run().await,
             Verb::Doctor(doctor) => doctor.run().await,
             Verb::Demo(demo) => demo.run().await,
             Verb::Completions(completions) => completions.run(),

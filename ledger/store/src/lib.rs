@@ -28,5 +28,5 @@ pub use clock::{Clock, SystemClock};
 pub use log::Log;
 pub use open::{OpenError, Options, Readiness};
 pub use read::{Annexes, ReadError, StoredOutput};
-pub use verify::{Progress, VerifyError, Watch, verify_sqlite};
+pub use verify::{Progress, VerifyError, Watch, verify_postgres, verify_sqlite};
 pub use write::{Change, Expectation, OutputError, OutputWrite, Write, WriteError, Written};

@@ -14,4 +14,6 @@ pub(crate) mod login;
 pub(crate) mod serve;
 pub(crate) mod shell;
 pub(crate) mod token;
+pub(crate) mod verify;
+pub(crate) mod which;
 pub(crate) mod workspace;

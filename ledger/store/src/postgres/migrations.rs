@@ -7,7 +7,7 @@ use sqlx::{Connection, PgConnection, Row};
 /// Makes the roles and the schema, if they are not there.
 const ROLES: &str = include_str!("../../../../migrations/postgres/roles.sql");
 /// Every migration: its number, its name and its text.
-const MIGRATIONS: &[(u32, &str, &str)] = &[
+pub(super) const MIGRATIONS: &[(u32, &str, &str)] = &[
     (1, "log", include_str!("../../../../migrations/postgres/0001_log.sql")),
     (2, "nodes", include_str!("../../../../migrations/postgres/0002_nodes.sql")),
 ];

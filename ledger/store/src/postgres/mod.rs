@@ -10,6 +10,7 @@ mod migrations;
 mod read;
 mod row;
 mod rows;
+pub(crate) mod whole;
 
 pub(crate) use append::PostgresAppender;
 pub(crate) use clock::DatabaseClock;

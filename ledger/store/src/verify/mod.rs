@@ -11,7 +11,7 @@ pub(crate) use batch::{Batch, Item, Place, Row, Span};
 pub(crate) use pipeline::run;
 
 use crate::open::OpenError;
-use crate::sqlite;
+use crate::{postgres, sqlite};
 use ledger_core::Position;
 use ledger_core::verify::{Checker, Fault, Scope, Trust, Verified};
 use std::path::Path;
@@ -66,6 +66,16 @@ impl From<Fault> for Stop {
     }
 }
 
+impl From<Stop> for VerifyError {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Fault(fault) => Self::Fault(fault),
+            Stop::Failed(error) => Self::Open(error),
+            Stop::Unheard => Self::Stopped,
+        }
+    }
+}
+
 /// Takes what a source reads. An error says that nobody listens any more.
 pub(crate) type Sink<'a> = &'a mut (dyn FnMut(Batch) -> Result<(), Stop> + 'a);
 
@@ -89,6 +99,20 @@ pub fn verify_sqlite(
         let checker = Checker::new(trust.clone(), scope.clone());
         run(source, checker, last, watch, &mut |_, _| Ok(()))
     })
+}
+
+/// Verifies the log in a PostgreSQL database, also beside servers that use it.
+///
+/// Blocks, and may not be called where a task runs. Nothing is written.
+pub fn verify_postgres(
+    url: &str,
+    trust: &Trust,
+    watch: Watch<'_>,
+) -> Result<Verified, VerifyError> {
+    let source = postgres::whole::WholeSource::begin(url)?;
+    let scope = Scope { tiles: true, ..Scope::default() };
+    let (last, checker) = (source.head(), Checker::new(trust.clone(), scope));
+    run(source, checker, last, watch, &mut |_, _| Ok(()))
 }
 
 /// Tells whoever watches.

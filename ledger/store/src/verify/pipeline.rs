@@ -51,8 +51,7 @@ pub(crate) fn run(
             afterwards.map_or(Ok(verified), |fault| Err(fault.into()))
         }
         Ok(Err(Stop::Fault(fault))) => Err(checker.container(fault).into()),
-        Ok(Err(Stop::Failed(error))) => Err(VerifyError::Open(error)),
-        Ok(Err(Stop::Unheard)) => Err(VerifyError::Stopped),
+        Ok(Err(stop)) => Err(stop.into()),
         Err(_) => Err(VerifyError::Open(OpenError::Database {
             what: "reading it".to_owned(),
             source: "the thread that reads ended by a defect of this program".into(),

@@ -41,7 +41,7 @@ pub(crate) fn read_stable<T>(
     };
     let before = state()?;
     if !before.0 {
-        let done = open(&path, Way::Alone).and_then(|source| read(source));
+        let done = open(&path, Way::Alone).and_then(&mut read);
         if state()? == before {
             return done;
         }
@@ -61,11 +61,7 @@ fn open(path: &Path, way: Way) -> Result<WholeSource, VerifyError> {
         let again = connect(path, way)?;
         WholeSource::begin(connection, again)
     });
-    opened.map_err(|stop| match stop {
-        Stop::Fault(fault) => VerifyError::Fault(fault),
-        Stop::Failed(error) => failed(error),
-        Stop::Unheard => VerifyError::Stopped,
-    })
+    Ok(opened?)
 }
 
 fn failed(error: OpenError) -> VerifyError {

@@ -221,7 +221,7 @@ impl Reading<'_> {
     fn tiles(&mut self, tiles: &mut Statement<'_>, position: u64) -> Result<(), Stop> {
         let mut index = position;
         for level in 0..=TileId::LEVEL_MAX {
-            if index == 0 || index % TILE_WIDTH as u64 != 0 {
+            if index == 0 || !index.is_multiple_of(TILE_WIDTH as u64) {
                 return Ok(());
             }
             index /= TILE_WIDTH as u64;

@@ -235,7 +235,7 @@ fn rewrite(from: u64, key: Option<&SigningKey>) -> Copy {
     runtime.block_on(async {
         let log = Log::open_sqlite(copy.folder(), ManualClock::at(NOON + HOUR / 60)).await.unwrap();
         let until = world().newest.checkpoint().size + 1 - from + u64::from(key.is_some());
-        write(&log, events((0..until).map(|n| other(n)).collect())).await;
+        write(&log, events((0..until).map(other).collect())).await;
         let tree: Tree = log.tree().await.unwrap();
         log.close().await;
         copy.tamper(
