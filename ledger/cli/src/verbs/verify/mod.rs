@@ -1,6 +1,9 @@
 //! `ledger verify`
 
+mod server;
+
 use super::which::{Place, Which};
+use crate::connection::read_token;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::screen::{doing, watched};
 use crate::terminal::print;
@@ -17,6 +20,7 @@ Examples:
   ledger verify --data /srv/ledger
   ledger verify --database postgres://ledger@db.example.org/ledger
   ledger verify --key signing-key.pub --checkpoint kept-last-month
+  ledger verify --server https://ledger.example.com --key signing-key.pub
 
 It recomputes everything: every digest, the tree, every checkpoint and its signature, the output of every deployment, the indexes. A server may use the log meanwhile; nothing is written. Without a log named, LEDGER_DATABASE, LEDGER_DATA and then the data folder of `ledger serve` are taken.
 
@@ -28,6 +32,12 @@ Exit code 3 and one line say what is wrong first. What was recorded after the ne
 pub(crate) struct Verify {
     #[command(flatten)]
     which: Which,
+    /// The log of this server, seen from outside: its hashes, held to a checkpoint that --key signed
+    #[arg(long, value_name = "URL", conflicts_with = "Which", requires = "key")]
+    server: Option<String>,
+    /// With --server: read the events' envelopes, too, with this token for the whole ledger
+    #[arg(long, value_name = "FILE", requires = "server", help_heading = "Proofs")]
+    token_file: Option<PathBuf>,
     /// Accept only checkpoints signed by the keys in this file, one a line, as signing-key.pub has one
     /// [default: the keys that the log itself names]
     #[arg(long, value_name = "FILE", help_heading = "Proofs")]
@@ -40,6 +50,11 @@ pub(crate) struct Verify {
 impl Verify {
     pub(crate) async fn run(self) -> Outcome {
         let trust = trust(self.key.as_deref(), &self.checkpoint)?;
+        if let Some(server) = &self.server {
+            let secret = self.token_file.as_deref().map(read_token).transpose()?;
+            let told = watched("verifying", server::verify(server, secret, &trust)).await?;
+            return print_all(told);
+        }
         let place = self.which.place()?;
         let what = place.to_string();
         let verified = at_work("verifying", move |watch| match &place {
@@ -48,11 +63,15 @@ impl Verify {
         })
         .await?
         .map_err(|error| failure(error, &what))?;
-        for line in told(&verified) {
-            print(line)?;
-        }
-        Ok(Exit::Done)
+        print_all(told(&verified))
     }
+}
+
+fn print_all(lines: Vec<String>) -> Outcome {
+    for line in lines {
+        print(line)?;
+    }
+    Ok(Exit::Done)
 }
 
 /// Does work that blocks, and shows on a terminal how far it is.
