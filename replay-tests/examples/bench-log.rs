@@ -83,7 +83,9 @@ async fn main() -> Result<()> {
         println!("{USAGE}");
         return Ok(());
     };
-    println!("Machine: {}; the logs are on {}.", machine()?, file_system(&settings.folder)?);
+    let disk = file_system(&settings.folder)
+        .with_context(|| format!("{} cannot be used for the logs", settings.folder.display()))?;
+    println!("Machine: {}; the logs are on {disk}.", machine()?);
     let load_before = load()?;
     println!("Load before: {load_before}.\n");
     if load_before.parse::<f64>()? > LOAD_MAX {

@@ -160,8 +160,8 @@ stand_ins! {
     /// an x, and `.p/WIDTH` for a part of it.
     TilePath = |what| Text {
         what,
-        pattern: r"^(x[0-9]{3}/)*[0-9]{3}(\.p/[0-9]{1,3})?$",
-        chars: (3, 64),
+        pattern: r"^(x(00[1-9]|0[1-9][0-9]|[1-9][0-9]{2})/(x[0-9]{3}/){0,4})?[0-9]{3}(\.p/([1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5]))?$",
+        chars: (3, 40),
         example: "x001/234",
     }.schema();
     /// A hash of the tree: SHA-256, in base 64.

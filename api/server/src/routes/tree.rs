@@ -30,11 +30,13 @@ pub(crate) async fn show_tile(
 ) -> Result<Response, Refusal> {
     let part = |name| params.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value);
     let bad = |what: String| Refusal::new(Code::BadRequest, format!("the path: {what}"));
-    let level: u8 = part("level")
+    let level: u64 = part("level")
         .parse()
         .ok()
-        .filter(|level: &u8| level.to_string() == part("level"))
-        .ok_or_else(|| bad("the level must be a number from 0 to 63".to_owned()))?;
+        .filter(|level: &u64| level.to_string() == part("level"))
+        .ok_or_else(|| bad("the level must be a number".to_owned()))?;
+    // No tree is so high.
+    let level = u8::try_from(level).unwrap_or(u8::MAX);
     let path: TilePath = part("index").parse().map_err(|e| bad(format!("{e}")))?;
     let id = TileId { level, index: path.index };
     let tile = tile(&server, id, path.width).await?;

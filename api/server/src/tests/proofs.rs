@@ -83,7 +83,7 @@ async fn what_is_no_tile_or_not_yet_one_is_refused() {
         ("/tile/0/0", 400),
         ("/tile/00/000", 400),
         ("/tile/x/000", 400),
-        ("/tile/300/000", 400),
+        ("/tile/300/000", 404),
         ("/tile/0/000.p/256", 400),
         ("/tile/entries/000", 404),
         ("/tile/entries/x018/x446/x744/x073/x709/x551/615", 404),
