@@ -82,7 +82,7 @@ mod tests {
             .iter()
             .map(|(version, _, sql)| format!("{version} {}", blake3::hash(sql.as_bytes()).to_hex()))
             .collect();
-        assert_eq!(hashes, ["1 6064e5e2d3894249c1208680bcf06bf5483dd39d91ded7e96a95a84f85d91f2d"]);
+        assert_eq!(hashes, ["1 18ebbe3a96ec6db55e69c9ae84f2ff3459884820319daf7c033e305d172cad39"]);
     }
 
     #[test]
