@@ -6,6 +6,8 @@ use crate::screen::watched;
 use crate::verbs::activate::Activate;
 use crate::verbs::agent::Agent;
 use crate::verbs::agents::Agents;
+use crate::verbs::archive::{Export, Import};
+use crate::verbs::backup::{Backup, Migrate};
 use crate::verbs::cancel::Cancel;
 use crate::verbs::demo::Demo;
 use crate::verbs::deployment::ShowDeployment;
@@ -60,6 +62,10 @@ enum Verb {
     Token(TokenVerb),
     Workspace(Workspace),
     Verify(Verify),
+    Export(Export),
+    Import(Import),
+    Backup(Backup),
+    Migrate(Migrate),
     Doctor(Box<Doctor>),
     Demo(Demo),
     Completions(Completions),
@@ -97,6 +103,10 @@ impl Cli {
             Verb::Token(token) => watched(WAITING, token.run()).await,
             Verb::Workspace(workspace) => watched(WAITING, workspace.run()).await,
             Verb::Verify(verify) => verify.run().await,
+            Verb::Export(export) => export.run().await,
+            Verb::Import(import) => import.run().await,
+            Verb::Backup(backup) => backup.run().await,
+            Verb::Migrate(migrate) => migrate.run().await,
             Verb::Doctor(doctor) => doctor.run().await,
             Verb::Demo(demo) => demo.run().await,
             Verb::Completions(completions) => completions.run(),

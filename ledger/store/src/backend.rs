@@ -163,6 +163,16 @@ pub(crate) trait Append: Send + 'static {
     fn close(self) -> impl Future<Output = ()> + Send;
 }
 
+/// A writing side that takes a whole log as it is, into a database with none.
+pub(crate) trait Bulk {
+    /// Inserts everything behind what was inserted before.
+    fn insert(&mut self, rows: &Rows) -> impl Future<Output = Result<(), Failure>>;
+
+    /// Makes all of it seen and durable. Before, a database that others use shows
+    /// nothing of it.
+    fn commit(&mut self) -> impl Future<Output = Result<(), Failure>>;
+}
+
 /// The reading side. Every part of a server shares it.
 ///
 /// No answer holds on to a snapshot of the database: each page is one statement.

@@ -78,6 +78,11 @@ impl Log {
         Ok(log)
     }
 
+    /// Creates or migrates the log in a data folder that no server uses.
+    pub async fn migrate_sqlite(folder: &Path) -> Result<(), OpenError> {
+        sqlite::migrate_alone(folder).await
+    }
+
     /// Creates or migrates the schema in a PostgreSQL database, by a login that
     /// may: a superuser, or the database's owner if it has CREATEROLE.
     ///

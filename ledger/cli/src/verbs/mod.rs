@@ -3,6 +3,8 @@
 pub(crate) mod activate;
 pub(crate) mod agent;
 pub(crate) mod agents;
+pub(crate) mod archive;
+pub(crate) mod backup;
 pub(crate) mod cancel;
 pub(crate) mod demo;
 pub(crate) mod deployment;

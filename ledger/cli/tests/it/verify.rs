@@ -62,3 +62,63 @@ fn what_is_no_log_key_or_checkpoint_is_said() {
     let both = run(&mut ledger(&["verify", "--data", "/x", "--database", "postgres://x/y"]));
     assert_eq!(both.code, 2, "{both:?}");
 }
+
+/// Runs a verb of the maintenance of a log.
+fn maintain(args: &[&str], paths: &[(&str, &Path)]) -> Run {
+    let mut command = ledger(args);
+    for (flag, path) in paths {
+        command.arg(flag).arg(path);
+    }
+    run(&mut command)
+}
+
+#[test]
+fn a_log_is_exported_imported_backed_up_and_migrated() {
+    let mut server = Server::start();
+    assert_eq!(server.admin(&["workspace", "create", "team-1"]).code, 0);
+    let (data, folder) = (server.data(), tempfile::tempdir().expect("a folder"));
+    let path = |name: &str| folder.path().join(name);
+    // Both beside the running server.
+    let (archive, copy) = (path("archive"), path("restored/ledger.db"));
+    std::fs::create_dir(path("restored")).expect("made");
+    let exported = maintain(&["export"], &[("--data", &data), ("--to", &archive)]);
+    assert_eq!(exported.code, 0, "{exported:?}");
+    let backed_up = maintain(&["backup"], &[("--data", &data), ("--to", &copy)]);
+    assert_eq!((backed_up.code, &*backed_up.stdout), (0, ""), "{backed_up:?}");
+    for (verb, to) in [("export", &archive), ("backup", &copy)] {
+        let over = maintain(&[verb], &[("--data", &data), ("--to", to)]);
+        assert_eq!(over.code, 2, "{over:?}");
+        assert!(over.stderr.contains("is there already"), "{over:?}");
+    }
+    let migrating = maintain(&["migrate"], &[("--data", &data)]);
+    assert_eq!(migrating.code, 1, "{migrating:?}");
+    assert!(migrating.stderr.contains("in use by another process"), "{migrating:?}");
+    assert!(server.stop().success());
+    assert_eq!(maintain(&["migrate"], &[("--data", &data)]).code, 0);
+    assert_eq!(verify(&path("restored"), &[]).code, 0);
+    // What was exported is what is verified and imported: one size, one root.
+    let verified = maintain(&["verify"], &[("--archive", &archive)]);
+    assert_eq!((verified.code, &verified.stdout), (0, &exported.stdout), "{verified:?}");
+    let target = path("target");
+    let imported = maintain(&["import"], &[("--archive", &archive), ("--data", &target)]);
+    assert_eq!((imported.code, &imported.stdout), (0, &exported.stdout), "{imported:?}");
+    assert!(imported.stderr.contains("token-key"), "{imported:?}");
+    assert_eq!(verify(&target, &[]).stdout, exported.stdout);
+    let again = maintain(&["import"], &[("--archive", &archive), ("--data", &target)]);
+    assert_eq!(again.code, 1, "{again:?}");
+    assert!(again.stderr.contains("only into one that is empty"), "{again:?}");
+    let mut bytes = std::fs::read(&archive).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&archive, bytes).expect("written");
+    for verb in ["verify", "import"] {
+        let mut command = ledger(&[verb, "--archive"]);
+        command.arg(&archive);
+        if verb == "import" {
+            command.arg("--data").arg(path("other"));
+        }
+        let damaged = run(&mut command);
+        assert_eq!((damaged.code, damaged.stderr.lines().count()), (3, 1), "{damaged:?}");
+    }
+    assert!(!path("other/ledger.db").exists());
+}

@@ -58,6 +58,11 @@ impl Checker {
         self.history.position()
     }
 
+    /// Returns the tree over everything up to the newest event.
+    pub fn tree(&self) -> &Tree {
+        &self.proofs.tree
+    }
+
     /// Takes the next event.
     pub fn event(&mut self, columns: &Columns<'_>, told: &Told) -> Result<(), Fault> {
         self.take_event(columns, told).map_err(|fault| self.proofs.first(fault))

@@ -62,21 +62,6 @@ impl Told {
         Self::of(columns, leaf, payload, annex)
     }
 
-    /// Looks at an event that is stored as its envelope, out of which the columns
-    /// were parsed.
-    pub fn of_envelope(
-        columns: &Columns<'_>,
-        envelope: &[u8],
-        payload: &[u8],
-        annex: Option<Sealed<'_>>,
-    ) -> Result<Self, Fault> {
-        if *blake3::hash(payload).as_bytes() != columns.payload_digest {
-            let what = "it does not have the digest that the envelope names";
-            return Err(Fault::column(columns.position, "payload", what));
-        }
-        Self::of(columns, NodeHash::leaf(envelope), payload, annex)
-    }
-
     fn of(
         columns: &Columns<'_>,
         leaf: NodeHash,

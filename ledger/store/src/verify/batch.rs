@@ -1,7 +1,7 @@
 //! What a source reads, many rows together: they cross threads at once, and all
 //! their text and bytes lie one after the other.
 
-use ledger_core::merkle::TileId;
+use ledger_core::merkle::{NodeHash, TileId};
 use ledger_core::record::{ActorKind, Columns, Given};
 use ledger_core::verify::{Fault, Piece, Told};
 use ledger_core::{AnnexDigest, DeploymentId, EventId, Position, Timestamp, Version};
@@ -34,6 +34,8 @@ pub(crate) struct Row {
     pub(crate) causation_id: Option<EventId>,
     pub(crate) given: Option<Given>,
     pub(crate) payload: Span,
+    /// The payload's digest, where the row says one.
+    pub(crate) payload_digest: Option<[u8; 32]>,
     pub(crate) annex_digest: Option<AnnexDigest>,
     pub(crate) annex: Option<([u8; 16], Span)>,
 }
@@ -65,6 +67,8 @@ pub(crate) enum Item {
         note: Span,
     },
     Output(Place),
+    /// The root that everything up to here is said to have.
+    Root(NodeHash),
     /// Something that belongs behind the last event.
     Beyond(String),
     /// Something that cannot be read.
@@ -142,6 +146,10 @@ impl Batch {
         let mut columns = self.columns(row)?;
         let annex = row.annex.as_ref().map(|(salt, bytes)| (salt, self.bytes(*bytes)));
         let told = Told::of_row(&mut columns, self.bytes(row.payload), annex, scratch)?;
+        if row.payload_digest.is_some_and(|said| said != columns.payload_digest) {
+            let what = "it was changed: it does not have the digest that its envelope names";
+            return Err(Fault::column(row.position, "payload", what));
+        }
         Ok((told, columns.payload_digest))
     }
 

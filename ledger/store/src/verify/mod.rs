@@ -8,11 +8,12 @@ mod batch;
 mod pipeline;
 
 pub(crate) use batch::{Batch, Item, Place, Row, Span};
-pub(crate) use pipeline::run;
+pub(crate) use pipeline::{Seen, run};
 
 use crate::open::OpenError;
 use crate::{postgres, sqlite};
 use ledger_core::Position;
+use ledger_core::checkpoint::{Note, Origin};
 use ledger_core::verify::{Checker, Fault, Scope, Trust, Verified};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -97,7 +98,7 @@ pub fn verify_sqlite(
     sqlite::whole::read_stable(folder, |source| {
         let last = source.head();
         let checker = Checker::new(trust.clone(), scope.clone());
-        run(source, checker, last, watch, &mut |_, _| Ok(()))
+        run(source, checker, last, watch, &mut |_| Ok(()))
     })
 }
 
@@ -112,7 +113,12 @@ pub fn verify_postgres(
     let source = postgres::whole::WholeSource::begin(url)?;
     let scope = Scope { tiles: true, ..Scope::default() };
     let (last, checker) = (source.head(), Checker::new(trust.clone(), scope));
-    run(source, checker, last, watch, &mut |_, _| Ok(()))
+    run(source, checker, last, watch, &mut |_| Ok(()))
+}
+
+/// Returns the log that a checkpoint is of, as the checkpoint says.
+pub(crate) fn origin_of(note: &str) -> Option<Origin> {
+    note.parse::<Note>().ok().map(|note| note.checkpoint().origin.clone())
 }
 
 /// Tells whoever watches.

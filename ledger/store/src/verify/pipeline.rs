@@ -4,7 +4,8 @@ use super::batch::{Batch, Item};
 use super::{Source, Stop, VerifyError, Watch, tell};
 use crate::open::OpenError;
 use ledger_core::Position;
-use ledger_core::verify::{Checker, Fault, Verified};
+use ledger_core::record::Columns;
+use ledger_core::verify::{Checker, Fault, Told, Verified};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -13,8 +14,18 @@ use std::thread;
 /// long, and few enough to stay in the caches.
 const WAITING_BATCHES: usize = 4;
 
+/// An item that was checked.
+pub(crate) struct Seen<'a> {
+    pub(crate) batch: &'a Batch,
+    pub(crate) item: &'a Item,
+    /// Of an event.
+    pub(crate) columns: Option<Columns<'a>>,
+    /// Has what was checked so far, this item included.
+    pub(crate) checker: &'a Checker,
+}
+
 /// Sees each item after it was checked.
-pub(crate) type Tap<'a> = &'a mut dyn FnMut(&Batch, &Item) -> Result<(), VerifyError>;
+pub(crate) type Tap<'a> = &'a mut dyn FnMut(Seen<'_>) -> Result<(), VerifyError>;
 
 /// Reads a log from the front to the end and checks it.
 pub(crate) fn run(
@@ -96,27 +107,30 @@ fn check(
             if let Item::Afterwards(fault) = item {
                 afterwards.get_or_insert_with(|| fault.clone());
             }
-            check_item(checker, &batch, item, &mut told)?;
-            tap(&batch, item)?;
+            let columns = check_item(checker, &batch, item, &mut told)?;
+            tap(Seen { batch: &batch, item, columns, checker })?;
         }
         tell(watch, checker.position(), last)?;
     }
     Ok(afterwards)
 }
 
-fn check_item(
+/// Checks an item. Returns an event's columns.
+fn check_item<'b>(
     checker: &mut Checker,
-    batch: &Batch,
+    batch: &'b Batch,
     item: &Item,
-    told: &mut impl Iterator<Item = Result<(ledger_core::verify::Told, [u8; 32]), Fault>>,
-) -> Result<(), Fault> {
-    match item {
+    told: &mut impl Iterator<Item = Result<(Told, [u8; 32]), Fault>>,
+) -> Result<Option<Columns<'b>>, Fault> {
+    let checked = match item {
         Item::Event(row) => {
-            let told = told.next().unwrap_or_else(|| Err(Fault::container("an event was lost")));
+            let lost = || Err(Fault::container("an event was lost on the way"));
+            let told = told.next().unwrap_or_else(lost);
             let (told, digest) = told.map_err(|fault| checker.container(fault))?;
             let mut columns = batch.columns(row)?;
             columns.payload_digest = digest;
-            checker.event(&columns, &told)
+            checker.event(&columns, &told)?;
+            return Ok(Some(columns));
         }
         Item::Erasure { position, ordered } => checker.erasure(*position, *ordered),
         Item::Tile { id, hashes } => checker.tile(*id, hashes.map(|span| batch.bytes(span))),
@@ -129,8 +143,13 @@ fn check_item(
             }
         },
         Item::Output(place) => checker.output(&batch.piece(place)),
+        Item::Root(root) if *root != checker.tree().root() => {
+            let what = "the archive's events do not have the root that it ends with";
+            Err(checker.container(Fault::container(what)))
+        }
+        Item::Root(_) | Item::Afterwards(_) => Ok(()),
         Item::Beyond(what) => Err(checker.beyond(what.clone())),
-        Item::Afterwards(_) => Ok(()),
         Item::Fault(fault) => Err(checker.container(fault.clone())),
-    }
+    };
+    checked.map(|()| None)
 }

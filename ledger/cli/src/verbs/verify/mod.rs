@@ -4,21 +4,25 @@ mod server;
 
 use super::which::{Place, Which};
 use crate::connection::read_token;
+use crate::daemon::StopSignals;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::screen::{doing, watched};
 use crate::terminal::print;
 use clap::Args;
 use ledger_core::checkpoint::{Note, NoteKey};
 use ledger_core::verify::{Trust, Verified};
-use ledger_store::{Progress, VerifyError, verify_postgres, verify_sqlite};
+use ledger_store::{Progress, VerifyError, Watch, verify_archive, verify_postgres, verify_sqlite};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const EXAMPLES: &str = "\
 Examples:
   ledger verify --data /srv/ledger
   ledger verify --database postgres://ledger@db.example.org/ledger
+  ledger verify --archive ledger.archive
   ledger verify --key signing-key.pub --checkpoint kept-last-month
   ledger verify --server https://ledger.example.com --key signing-key.pub
 
@@ -33,11 +37,14 @@ pub(crate) struct Verify {
     #[command(flatten)]
     which: Which,
     /// The log of this server, seen from outside: its hashes, held to a checkpoint that --key signed
-    #[arg(long, value_name = "URL", conflicts_with = "Which", requires = "key")]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["data", "database", "archive"], requires = "key")]
     server: Option<String>,
     /// With --server: read the events' envelopes, too, with this token for the whole ledger
     #[arg(long, value_name = "FILE", requires = "server", help_heading = "Proofs")]
     token_file: Option<PathBuf>,
+    /// This archive, as `ledger export` writes them
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "database"])]
+    archive: Option<PathBuf>,
     /// Accept only checkpoints signed by the keys in this file, one a line, as signing-key.pub has one
     /// [default: the keys that the log itself names]
     #[arg(long, value_name = "FILE", help_heading = "Proofs")]
@@ -55,14 +62,24 @@ impl Verify {
             let told = watched("verifying", server::verify(server, secret, &trust)).await?;
             return print_all(told);
         }
-        let place = self.which.place()?;
-        let what = place.to_string();
-        let verified = at_work("verifying", move |watch| match &place {
-            Place::Folder(folder) => verify_sqlite(folder, &trust, watch),
-            Place::Database(url) => verify_postgres(url.reveal(), &trust, watch),
-        })
-        .await?
-        .map_err(|error| failure(error, &what))?;
+        let (what, verified) = match self.archive {
+            Some(archive) => {
+                let what = archive.display().to_string();
+                let work = move |watch: Watch<'_>| verify_archive(&archive, &trust, watch);
+                (what, at_work("verifying", Stopping::AtOnce, work).await?)
+            }
+            None => {
+                let place = self.which.place()?;
+                let what = place.to_string();
+                let work = move |watch: Watch<'_>| match &place {
+                    Place::Folder(folder) => verify_sqlite(folder, &trust, watch),
+                    Place::Database(url) => verify_postgres(url.reveal(), &trust, watch),
+                };
+                (what, at_work("verifying", Stopping::AtOnce, work).await?)
+            }
+        };
+        let verified =
+            verified.map_err(|error| failure(error, &format!("{what} was not verified")))?;
         print_all(told(&verified))
     }
 }
@@ -74,25 +91,50 @@ fn print_all(lines: Vec<String>) -> Outcome {
     Ok(Exit::Done)
 }
 
+/// What a signal to stop does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopping {
+    /// Nothing is written, so nothing has to be cleared away.
+    AtOnce,
+    /// What was written is taken back first.
+    InGoodOrder,
+}
+
 /// Does work that blocks, and shows on a terminal how far it is.
 pub(crate) async fn at_work<T: Send + 'static>(
     what: &'static str,
-    work: impl FnOnce(ledger_store::Watch<'_>) -> T + Send + 'static,
+    stopping: Stopping,
+    work: impl FnOnce(Watch<'_>) -> T + Send + 'static,
 ) -> Result<T, Failure> {
-    let blocking = tokio::task::spawn_blocking(move || {
+    let signals = match stopping {
+        Stopping::AtOnce => None,
+        Stopping::InGoodOrder => Some(StopSignals::new()?),
+    };
+    let stopped = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stopped);
+    let mut blocking = tokio::task::spawn_blocking(move || {
         work(&mut |Progress { position, last }| {
             doing(format!("{what}: {position} of {last} events"));
-            true
+            !asked.load(Ordering::Relaxed)
         })
     });
-    Ok(watched(what, blocking).await?)
+    let done = watched(what, async {
+        if let Some(mut signals) = signals {
+            tokio::select! {
+                done = &mut blocking => return done,
+                () = signals.next() => stopped.store(true, Ordering::Relaxed),
+            }
+        }
+        blocking.await
+    });
+    Ok(done.await?)
 }
 
-/// Says how a log was not verified.
+/// Says why something was not done with a log. A fault is one line.
 pub(crate) fn failure(error: VerifyError, what: &str) -> Failure {
     match error {
         VerifyError::Fault(fault) => Failure::failed(fault.to_string()).exit_as(Exit::Fault),
-        error => Failure::from(error).context(format!("{what} was not verified")),
+        error => Failure::from(error).context(what.to_owned()),
     }
 }
 

@@ -7,8 +7,9 @@ mod rows;
 use super::migrations::{self, MIGRATIONS};
 use super::{address, connect, database, reading};
 use crate::open::OpenError;
-use crate::verify::{Item, Sink, Source, Stop};
+use crate::verify::{Item, Sink, Source, Stop, origin_of};
 use ledger_core::Position;
+use ledger_core::checkpoint::Origin;
 use ledger_core::verify::Fault;
 use pages::Reading;
 use sqlx::{Executor, PgConnection, Row};
@@ -23,6 +24,7 @@ pub(crate) struct WholeSource {
     runtime: Runtime,
     connection: PgConnection,
     head: Head,
+    origin: Option<Origin>,
 }
 
 /// Where the database says that everything ends.
@@ -44,8 +46,13 @@ impl WholeSource {
                 source: Box::new(source),
             })
         })?;
-        let (connection, head) = runtime.block_on(begin(url))?;
-        Ok(Self { runtime, connection, head })
+        let (connection, head, origin) = runtime.block_on(begin(url))?;
+        Ok(Self { runtime, connection, head, origin })
+    }
+
+    /// Returns the log's name, as its checkpoints say.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        self.origin.clone()
     }
 
     /// Returns the newest position.
@@ -54,7 +61,7 @@ impl WholeSource {
     }
 }
 
-async fn begin(url: &str) -> Result<(PgConnection, Head), Stop> {
+async fn begin(url: &str) -> Result<(PgConnection, Head, Option<Origin>), Stop> {
     let address = address(url).map_err(Stop::Failed)?;
     let connected = connect(&reading(&address)).await;
     let mut connection = connected.map_err(database("connecting to it")).map_err(Stop::Failed)?;
@@ -66,12 +73,16 @@ async fn begin(url: &str) -> Result<(PgConnection, Head), Stop> {
     let number = |idx| row.try_get::<i64, usize>(idx).map_err(trouble);
     let (position, output) = (number(0)?, number(1)?);
     let (signed, names) = (number(2)?, number(3)?);
-    Ok((connection, Head { position, output, signed, names }))
+    let sql = "SELECT note FROM ledger.checkpoints ORDER BY size LIMIT 1";
+    let note = sqlx::query(sql).fetch_optional(&mut connection).await.map_err(trouble)?;
+    let note: Option<String> = note.map(|row| row.try_get(0)).transpose().map_err(trouble)?;
+    let origin = note.and_then(|note| origin_of(&note));
+    Ok((connection, Head { position, output, signed, names }, origin))
 }
 
 impl Source for WholeSource {
     fn read(self, stop: &AtomicBool, sink: Sink<'_>) -> Result<(), Stop> {
-        let Self { runtime, connection, head } = self;
+        let Self { runtime, connection, head, .. } = self;
         runtime.block_on(async {
             let mut reading = Reading::new(connection, stop, sink);
             let mut read = match reading.read().await {

@@ -122,6 +122,7 @@ pub(super) fn event(row: &PgRow, names: &mut Names, batch: &mut Batch) -> Result
         annex_digest: bytes(row, 11, position, "annex_digest")?.map(AnnexDigest),
         given: given(row, position)?,
         payload: batch.keep(get(row, 14)?),
+        payload_digest: None,
         annex: sealed,
     })
 }

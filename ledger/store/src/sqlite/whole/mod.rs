@@ -49,6 +49,36 @@ pub(crate) fn read_stable<T>(
     read(open(&path, Way::Shared)?)
 }
 
+/// Opens a connection that only reads, beside a server or alone.
+pub(super) fn connect_to_read(path: &Path) -> Result<Connection, Stop> {
+    let way = if write_ahead(path).exists() { Way::Shared } else { Way::Alone };
+    connect(path, way)
+}
+
+/// Returns where a log ends; `None` if there is nothing in it.
+pub(super) fn head(path: &Path) -> Result<Option<u64>, OpenError> {
+    let asked = |connection: &Connection| -> Result<Option<u64>, Error> {
+        let tables = "SELECT count(*) FROM sqlite_schema WHERE name IN ('events', 'outputs')";
+        if connection.query_row(tables, [], |row| row.get::<_, i64>(0))? < 2 {
+            return Ok(None);
+        }
+        let head = "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM outputs), \
+                    (SELECT coalesce(max(position), 0) FROM events)";
+        let (rows, head): (i64, u64) =
+            connection.query_row(head, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok((rows > 0).then_some(head))
+    };
+    let found = connect_to_read(path).and_then(|connection| asked(&connection).map_err(trouble));
+    found.map_err(|stop| match stop {
+        Stop::Failed(error) => error,
+        Stop::Fault(fault) => {
+            let what = format!("looking into {}", path.display());
+            OpenError::Database { what, source: Box::new(fault) }
+        }
+        Stop::Unheard => OpenError::Read(crate::read::ReadError::Closed),
+    })
+}
+
 /// The file beside the database in which SQLite writes first.
 fn write_ahead(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);

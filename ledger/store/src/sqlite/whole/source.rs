@@ -4,12 +4,13 @@ use super::cells::Cells;
 use super::indexes::{self, Ends, Sums};
 use super::merge::{self, Along};
 use super::{schema, trouble};
-use crate::verify::{Batch, Item, Row, Sink, Source, Stop};
+use crate::verify::{Batch, Item, Row, Sink, Source, Stop, origin_of};
+use ledger_core::checkpoint::Origin;
 use ledger_core::merkle::{TILE_WIDTH, TileId};
 use ledger_core::record::{ActorKind, Given};
 use ledger_core::verify::Fault;
 use ledger_core::{AnnexDigest, EventId, Position, Timestamp, Version};
-use rusqlite::{Connection, Statement};
+use rusqlite::{Connection, OptionalExtension, Statement};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};
@@ -26,6 +27,7 @@ pub(crate) struct WholeSource {
     ends: Ends,
     names: Names,
     sums: Sums,
+    origin: Option<Origin>,
 }
 
 /// The table `names`, by the numbers.
@@ -51,7 +53,17 @@ impl WholeSource {
         };
         // Only after the first: so nothing is missing from its snapshot.
         again.execute_batch("BEGIN").map_err(trouble)?;
-        Ok(Self { connection, again, ends, names, sums })
+        let note = "SELECT note FROM checkpoints ORDER BY size LIMIT 1";
+        let note: Option<Result<String, _>> =
+            connection.query_row(note, [], |row| Ok(row.get(0))).optional().map_err(trouble)?;
+        // What cannot be read there is found when all of it is read.
+        let origin = note.and_then(Result::ok).and_then(|note| origin_of(&note));
+        Ok(Self { connection, again, ends, names, sums, origin })
+    }
+
+    /// Returns the log's name, as its checkpoints say.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        self.origin.clone()
     }
 
     /// Returns the newest position.
@@ -62,7 +74,7 @@ impl WholeSource {
 
 impl Source for WholeSource {
     fn read(self, stop: &AtomicBool, sink: Sink<'_>) -> Result<(), Stop> {
-        let Self { connection, again, ends, names, sums } = self;
+        let Self { connection, again, ends, names, sums, .. } = self;
         let others = sums.others();
         thread::scope(|scope| {
             let interrupt = again.get_interrupt_handle();
@@ -203,6 +215,7 @@ impl Reading<'_> {
             annex_digest: cells.maybe_bytes(11, "annex_digest")?.map(AnnexDigest),
             given: given(&cells)?,
             payload: batch.keep(cells.blob(14, "payload")?),
+            payload_digest: None,
             annex: annex.map(|(salt, bytes)| (salt, batch.keep(&bytes))),
         })
     }

@@ -3,6 +3,8 @@
 mod kinds;
 mod random;
 
+pub(crate) use random::Content;
+
 use crate::support::*;
 use ledger_core::agent::Report;
 use ledger_core::checkpoint::{Note, NoteKey};

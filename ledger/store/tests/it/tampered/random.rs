@@ -109,7 +109,7 @@ impl Tampering {
 
 /// Everything that the log says, but for when pieces of output came and into how many.
 #[derive(Debug, PartialEq, Eq)]
-struct Content {
+pub(crate) struct Content {
     events: Vec<String>,
     beside: Vec<String>,
     outputs: BTreeMap<String, Vec<u8>>,
@@ -118,7 +118,7 @@ struct Content {
 
 impl Content {
     /// Reads it with SQLite's own means, as `verify` does not.
-    fn read(path: &Path) -> rusqlite::Result<Self> {
+    pub(crate) fn read(path: &Path) -> rusqlite::Result<Self> {
         let connection = Connection::open_with_flags(
             format!("file:{}?mode=ro&immutable=1", path.display()),
             rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_URI,
