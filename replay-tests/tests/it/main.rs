@@ -1,6 +1,7 @@
 //! The tests of the whole: real processes, real Nix, and rules over all crates.
 
 mod api;
+mod auditor;
 mod boundaries;
 mod demo;
 mod deploy;

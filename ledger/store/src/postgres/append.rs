@@ -174,7 +174,9 @@ impl PostgresAppender {
 const LOOK: &str = "SELECT h.position, h.output, h.signed, \
      (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS clock, \
      e.event_id, e.position AS first, e.given, e.events \
-     FROM ledger.head h LEFT JOIN ledger.events e ON e.event_id = ANY ($1) WHERE h.id = 1";
+     FROM ledger.head h LEFT JOIN (unnest($1::uuid[]) f (id) \
+     JOIN ledger.events e ON ledger.id_key(e.event_id) = ledger.id_key(f.id) AND e.event_id = f.id) \
+     ON true WHERE h.id = 1";
 
 /// One round trip for both. PostgreSQL takes several statements only as text, and
 /// all that stands in it are UUIDs.
@@ -209,9 +211,10 @@ fn request(
     let damaged = |what: &str| Error::Decode(what.into());
     let digest: Vec<u8> = row.try_get("given")?;
     let digest = digest.try_into().map_err(|_| damaged("given has not 8 bytes"))?;
-    let (first, events): (i64, i32) = (row.try_get("first")?, row.try_get("events")?);
+    let (first, events): (i64, Option<i32>) = (row.try_get("first")?, row.try_get("events")?);
     let first = u64::try_from(first).map_err(|_| damaged("a position is negative"))?;
-    let events = u32::try_from(events).map_err(|_| damaged("a number of events is negative"))?;
+    let events = u32::try_from(events.unwrap_or(1))
+        .map_err(|_| damaged("a number of events is negative"))?;
     let given = Given { digest, events };
     Ok(Some((*id, Request { first: Position(first), given })))
 }
@@ -231,9 +234,10 @@ impl Append for PostgresAppender {
     }
 
     async fn stream_version(&mut self, stream: &StreamId) -> Result<Version, Failure> {
-        const SQL: &str = "SELECT version FROM ledger.events \
-             WHERE stream = (SELECT id FROM ledger.names WHERE name = $1) \
-             ORDER BY version DESC LIMIT 1";
+        const SQL: &str = "SELECT place & 8589934591 FROM ledger.events \
+             WHERE place > (SELECT id::bigint << 33 FROM ledger.names WHERE name = $1) \
+             AND place < (SELECT id + 1::bigint << 33 FROM ledger.names WHERE name = $1) \
+             ORDER BY place DESC LIMIT 1";
         let version = self.value::<i64>(sqlx::query(SQL).bind(stream.to_string())).await?;
         Ok(Version(unsigned(version)?.unwrap_or_default()))
     }

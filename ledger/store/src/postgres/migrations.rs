@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(
             hashes,
             [
-                "1 6064e5e2d3894249c1208680bcf06bf5483dd39d91ded7e96a95a84f85d91f2d",
+                "1 18ebbe3a96ec6db55e69c9ae84f2ff3459884820319daf7c033e305d172cad39",
                 "2 f958bf7928239af34f3cd7ce0d7bd0c6e21c6c88c14b88372dfa17dd87620d46",
             ]
         );

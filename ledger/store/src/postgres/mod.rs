@@ -127,6 +127,9 @@ fn writing(address: &PgConnectOptions, options: Options) -> PgConnectOptions {
         // Every question of its own is for a few rows that an index finds, however
         // old the statistics are.
         ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+        ("jit", "off"),
     ])
 }
 

@@ -19,11 +19,11 @@ use std::ops::RangeInclusive;
 macro_rules! events {
     ($annex_columns:literal, $annex_join:literal, $rest:literal) => {
         concat!(
-            "SELECT e.position, s.name AS stream, e.version, e.event_id, t.name AS type, \
+            "SELECT e.position, s.name AS stream, e.place & 8589934591 AS version, e.event_id, t.name AS type, \
              e.recorded_at, e.lag, e.actor_kind, a.name AS actor, e.correlation_id, \
              e.causation_id, e.annex_digest, e.given, e.events, e.payload",
             $annex_columns,
-            " FROM ledger.events e LEFT JOIN ledger.names s ON s.id = e.stream \
+            " FROM ledger.events e LEFT JOIN ledger.names s ON s.id = e.place >> 33 \
              LEFT JOIN ledger.names t ON t.id = e.type LEFT JOIN ledger.names a ON a.id = e.actor",
             $annex_join,
             $rest,
@@ -115,14 +115,16 @@ impl PostgresReader {
         annexes: bool,
     ) -> Result<Vec<Record>, ReadError> {
         const WITH_ANNEXES: &str = events!(
-            " WHERE e.stream = (SELECT id FROM ledger.names WHERE name = $1) AND e.version >= $2 \
-             ORDER BY e.version LIMIT $3"
+            " WHERE e.place >= (SELECT id::bigint << 33 FROM ledger.names WHERE name = $1) + $2 \
+             AND e.place < (SELECT id + 1::bigint << 33 FROM ledger.names WHERE name = $1) \
+             ORDER BY e.place LIMIT $3"
         );
         const WITHOUT: &str = events!(
             "",
             "",
-            " WHERE e.stream = (SELECT id FROM ledger.names WHERE name = $1) AND e.version >= $2 \
-             ORDER BY e.version LIMIT $3"
+            " WHERE e.place >= (SELECT id::bigint << 33 FROM ledger.names WHERE name = $1) + $2 \
+             AND e.place < (SELECT id + 1::bigint << 33 FROM ledger.names WHERE name = $1) \
+             ORDER BY e.place LIMIT $3"
         );
         let query = sqlx::query(if annexes { WITH_ANNEXES } else { WITHOUT });
         let query = query.bind(stream.to_string());
@@ -155,7 +157,8 @@ impl PostgresReader {
     }
 
     async fn find(&self, id: EventId) -> Result<Option<Record>, ReadError> {
-        const SQL: &str = events!(" WHERE e.event_id = $1");
+        const SQL: &str =
+            events!(" WHERE ledger.id_key(e.event_id) = ledger.id_key($1) AND e.event_id = $1");
         let query = sqlx::query(SQL).bind(id.uuid());
         let row = query.fetch_optional(&self.pool).await.map_err(database)?;
         row.map(|row| row::record(&row, true)).transpose()

@@ -90,7 +90,7 @@ impl<'r> Cells<'r> {
 
     fn given(&self) -> Result<Option<Given>, ReadError> {
         let Some(digest) = self.bytes("given")? else { return Ok(None) };
-        let events: i32 = self.get("events")?;
+        let events: i32 = self.optional("events")?.unwrap_or(1);
         let wrong = |_| self.corrupt("events", format_args!("{events} is no number of events"));
         Ok(Some(Given { digest, events: u32::try_from(events).map_err(wrong)? }))
     }

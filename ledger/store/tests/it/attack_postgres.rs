@@ -170,27 +170,24 @@ async fn no_row_is_updated_deleted_or_truncated() {
 
 /// An event like the one at position 1, with some columns set to something else.
 macro_rules! event_like {
-    ($table:literal, $position:literal, $stream:literal, $version:literal, $id:literal, $at:literal, $rest:literal) => {
+    ($table:literal, $position:literal, $version:literal, $id:literal, $at:literal) => {
         concat!(
             "INSERT INTO ledger.",
             $table,
-            " (position, stream, version, event_id, type, recorded_at, actor_kind, actor, \
-             payload) SELECT ",
+            " (position, place, event_id, type, recorded_at, actor_kind, actor, payload) \
+             SELECT ",
             $position,
-            ", ",
-            $stream,
-            ", ",
+            ", (place >> 33 << 33) + ",
             $version,
             ", ",
             $id,
             ", type, ",
             $at,
-            ", actor_kind, actor, payload FROM ledger.events WHERE position = 1 ",
-            $rest
+            ", actor_kind, actor, payload FROM ledger.events WHERE position = 1"
         )
     };
     ($table:literal, $position:literal, $version:literal, $id:literal) => {
-        event_like!($table, $position, "stream", $version, $id, "recorded_at", "")
+        event_like!($table, $position, $version, $id, "recorded_at")
     };
 }
 
@@ -213,11 +210,13 @@ async fn no_event_is_inserted_over_another_or_out_of_order() {
             event_like!("events", "267", "1", "gen_random_uuid()"),
             event_like!("events_0", "267", "1", "gen_random_uuid()"),
             event_like!("events", "267", "3", "gen_random_uuid()"),
+            event_like!("events", "267", "0", "gen_random_uuid()"),
+            event_like!("events", "267", "8589934592", "gen_random_uuid()"),
             event_like!("events_0", "267", "3", "gen_random_uuid()"),
             event_like!("events", "267", "2", "event_id"),
             event_like!("events_0", "267", "2", "event_id"),
             // At the right position, before its predecessor.
-            event_like!("events", "267", "stream", "2", "gen_random_uuid()", "recorded_at - 1", ""),
+            event_like!("events", "267", "2", "gen_random_uuid()", "recorded_at - 1"),
         ],
     )
     .await;
@@ -227,8 +226,8 @@ async fn no_event_is_inserted_over_another_or_out_of_order() {
 fn two_events(table: &str, rows: [(i64, i64, i64); 2]) -> String {
     let values = rows.map(|(position, version, later)| format!("({position}, {version}, {later})"));
     format!(
-        "INSERT INTO ledger.{table} (position, stream, version, event_id, type, recorded_at, \
-         actor_kind, actor, payload) SELECT x.p, stream, x.v, gen_random_uuid(), type, \
+        "INSERT INTO ledger.{table} (position, place, event_id, type, recorded_at, actor_kind, \
+         actor, payload) SELECT x.p, (place >> 33 << 33) + x.v, gen_random_uuid(), type, \
          recorded_at + x.t, actor_kind, actor, payload FROM ledger.events, \
          (VALUES {}) x (p, v, t) WHERE position = 1",
         values.join(", ")
@@ -265,6 +264,7 @@ async fn no_other_row_is_inserted_over_another_or_out_of_order() {
             "outputs: ",
             "head: ",
             "duplicate key",
+            "names_id_check",
         ],
         &[
             "INSERT INTO ledger.names VALUES (999, 'x')",
@@ -309,7 +309,7 @@ async fn no_other_row_is_inserted_over_another_or_out_of_order() {
 pub(crate) fn append(behind: i64, version: &str, at: &str, id: &str) -> String {
     format!(
         "SELECT ledger.append({behind}, ARRAY[{at}]::bigint[], ARRAY[{version}]::bigint[], '{{0}}', \
-         ARRAY[stream], ARRAY[type], ARRAY[actor], '{{NULL}}', ARRAY[actor_kind], \
+         ARRAY[(place >> 33)::integer], ARRAY[type], ARRAY[actor], '{{NULL}}', ARRAY[actor_kind], \
          ARRAY[{id}]::uuid[], '{{NULL}}', '{{NULL}}', '{{NULL}}', '{{NULL}}', ARRAY[payload], \
          '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', \
          2, '{{}}', '{{}}', '{{}}', '{{}}', 0, '{{}}', '{{}}') \

@@ -9,17 +9,18 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 use std::cell::Cell;
 use tokio::runtime::Runtime;
 
-/// The tables, each with its columns that hold bytes, numbers and ids, and its key.
-const TABLES: &[(&str, &str, &[(&str, Form)])] = &[
+/// A table, its key, and its columns, each with how it is changed.
+type Table = (&'static str, &'static str, &'static [(&'static str, Form)]);
+
+const TABLES: &[Table] = &[
     (
         "events",
         "position",
         &[
             ("position", Form::Number),
             ("recorded_at", Form::Number),
-            ("version", Form::Number),
+            ("place", Form::Number),
             ("lag", Form::Number),
-            ("stream", Form::Number),
             ("type", Form::Number),
             ("actor", Form::Number),
             ("events", Form::Number),

@@ -1,6 +1,9 @@
 //! `ledger verify`
 
+mod server;
+
 use super::which::{Place, Which};
+use crate::connection::read_token;
 use crate::daemon::StopSignals;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::screen::{doing, watched};
@@ -21,6 +24,7 @@ Examples:
   ledger verify --database postgres://ledger@db.example.org/ledger
   ledger verify --archive ledger.archive
   ledger verify --key signing-key.pub --checkpoint kept-last-month
+  ledger verify --server https://ledger.example.com --key signing-key.pub
 
 It recomputes everything: every digest, the tree, every checkpoint and its signature, the output of every deployment, the indexes. A server may use the log meanwhile; nothing is written. Without a log named, LEDGER_DATABASE, LEDGER_DATA and then the data folder of `ledger serve` are taken.
 
@@ -33,8 +37,14 @@ pub(crate) struct Verify {
     #[command(flatten)]
     which: Which,
     /// This archive, as `ledger export` writes them
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "database"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "database", "server"])]
     archive: Option<PathBuf>,
+    /// The log of this server, seen from outside: its hashes, held to a checkpoint that --key signed
+    #[arg(long, value_name = "URL", conflicts_with = "Which", requires = "key")]
+    server: Option<String>,
+    /// With --server: read the events' envelopes, too, with this token for the whole ledger
+    #[arg(long, value_name = "FILE", requires = "server", help_heading = "Proofs")]
+    token_file: Option<PathBuf>,
     /// Accept only checkpoints signed by the keys in this file, one a line, as signing-key.pub has one
     /// [default: the keys that the log itself names]
     #[arg(long, value_name = "FILE", help_heading = "Proofs")]
@@ -47,6 +57,11 @@ pub(crate) struct Verify {
 impl Verify {
     pub(crate) async fn run(self) -> Outcome {
         let trust = trust(self.key.as_deref(), &self.checkpoint)?;
+        if let Some(server) = &self.server {
+            let secret = self.token_file.as_deref().map(read_token).transpose()?;
+            let told = watched("verifying", server::verify(server, secret, &trust)).await?;
+            return print_all(told);
+        }
         let (what, verified) = match self.archive {
             Some(archive) => {
                 let what = archive.display().to_string();
@@ -65,11 +80,15 @@ impl Verify {
         };
         let verified =
             verified.map_err(|error| failure(error, &format!("{what} was not verified")))?;
-        for line in told(&verified) {
-            print(line)?;
-        }
-        Ok(Exit::Done)
+        print_all(told(&verified))
     }
+}
+
+fn print_all(lines: Vec<String>) -> Outcome {
+    for line in lines {
+        print(line)?;
+    }
+    Ok(Exit::Done)
 }
 
 /// What a signal to stop does.
