@@ -36,15 +36,15 @@ Exit code 3 and one line say what is wrong first. What was recorded after the ne
 pub(crate) struct Verify {
     #[command(flatten)]
     which: Which,
+    /// This archive, as `ledger export` writes them
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "database", "server"])]
+    archive: Option<PathBuf>,
     /// The log of this server, seen from outside: its hashes, held to a checkpoint that --key signed
-    #[arg(long, value_name = "URL", conflicts_with_all = ["data", "database", "archive"], requires = "key")]
+    #[arg(long, value_name = "URL", conflicts_with = "Which", requires = "key")]
     server: Option<String>,
     /// With --server: read the events' envelopes, too, with this token for the whole ledger
     #[arg(long, value_name = "FILE", requires = "server", help_heading = "Proofs")]
     token_file: Option<PathBuf>,
-    /// This archive, as `ledger export` writes them
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "database"])]
-    archive: Option<PathBuf>,
     /// Accept only checkpoints signed by the keys in this file, one a line, as signing-key.pub has one
     /// [default: the keys that the log itself names]
     #[arg(long, value_name = "FILE", help_heading = "Proofs")]

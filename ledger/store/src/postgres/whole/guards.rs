@@ -4,7 +4,7 @@ use super::rows::get;
 use super::{MIGRATIONS, trouble};
 use crate::verify::Stop;
 use ledger_core::verify::Fault;
-use sqlx::{PgConnection, Row};
+use sqlx::PgConnection;
 use std::collections::BTreeSet;
 
 /// The triggers of each table, and how many indexes see to it that nothing stands
@@ -21,14 +21,17 @@ const TABLES: &[(&str, &[&str], i64)] = &[
 ];
 /// Those of the events, and of each partition of them.
 const EVENTS: &[&str] = &["append_only", "guard", "no_truncate"];
-/// The unique indexes of a partition: by position, by stream and version, by id.
+/// The unique indexes of a partition: by position, by stream and version.
+const PARTITION_UNIQUE: i64 = 2;
+/// All indexes of a partition: one more by id.
 const PARTITION_INDEXES: i64 = 3;
 
 const TRIGGERS: &str = "SELECT c.relname::text, t.tgname::text FROM pg_trigger t \
      JOIN pg_class c ON c.oid = t.tgrelid WHERE c.relnamespace = 'ledger'::regnamespace \
      AND NOT t.tgisinternal AND t.tgenabled = 'A'";
 const RELATIONS: &str = "SELECT c.relname::text, c.relispartition, \
-     (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid) \
+     (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid), \
+     (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid) \
      FROM pg_class c WHERE c.relnamespace = 'ledger'::regnamespace AND c.relkind IN ('r', 'p')";
 const FUNCTIONS: &str = "SELECT proname::text, prosrc FROM pg_proc \
      WHERE pronamespace = 'ledger'::regnamespace ORDER BY 1";
@@ -43,16 +46,18 @@ pub(super) async fn check(connection: &mut PgConnection) -> Result<(), Stop> {
     for row in &rows {
         let (name, is_partition): (String, bool) = (get(row, 0)?, get(row, 1)?);
         let known = TABLES.iter().find(|(table, ..)| *table == name);
-        let (guards, indexes) = match known {
-            Some((_, guards, indexes)) => (*guards, *indexes),
-            None if is_partition => (EVENTS, PARTITION_INDEXES),
+        let (guards, unique, all) = match known {
+            Some((_, guards, unique)) => (*guards, *unique, *unique),
+            None if is_partition => (EVENTS, PARTITION_UNIQUE, PARTITION_INDEXES),
             None => continue,
         };
         check_relation(&name, guards, &triggers)?;
-        let found: i64 = row.try_get(2).map_err(trouble)?;
-        if found < indexes {
-            let what = format_args!("the table {name} has {found} unique indexes of {indexes}");
-            return Err(Fault::container(what).into());
+        for (idx, kind, expected) in [(2, "unique indexes", unique), (3, "indexes", all)] {
+            let found: i64 = get(row, idx)?;
+            if found < expected {
+                let what = format_args!("the table {name} has {found} {kind} of {expected}");
+                return Err(Fault::container(what).into());
+            }
         }
         relations.insert(name);
     }

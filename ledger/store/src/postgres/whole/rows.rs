@@ -12,7 +12,7 @@ use sqlx::{Decode, Postgres, Row as _, Type};
 use std::collections::HashSet;
 
 /// The columns of an event, as [`event`] reads them.
-pub(super) const EVENTS: &str = "SELECT e.position, e.stream, e.version, e.event_id, e.type, \
+pub(super) const EVENTS: &str = "SELECT e.position, e.place >> 33, e.place & 8589934591, e.event_id, e.type, \
      e.recorded_at, e.lag, e.actor_kind, e.actor, e.correlation_id, e.causation_id, \
      e.annex_digest, e.given, e.events, e.payload, x.salt, x.bytes \
      FROM ledger.events e LEFT JOIN ledger.annexes x ON x.position = e.position \
@@ -60,8 +60,8 @@ impl Names {
         self.all.len() as i64
     }
 
-    fn get(&mut self, position: Position, column: &'static str, id: i32) -> Result<&str, Fault> {
-        let place = usize::try_from(i64::from(id) - 1).ok();
+    fn get(&mut self, position: Position, column: &'static str, id: i64) -> Result<&str, Fault> {
+        let place = id.checked_sub(1).and_then(|place| usize::try_from(place).ok());
         let found = place.and_then(|place| Some((self.used.get_mut(place)?, self.all.get(place)?)));
         let Some((used, name)) = found else {
             let what = format!("the name {id} is not there");
@@ -88,11 +88,12 @@ pub(super) fn event(row: &PgRow, names: &mut Names, batch: &mut Batch) -> Result
     let position: i64 = get(row, 0)?;
     let position = Position(u64::try_from(position).unwrap_or(0));
     let fault = |column, what: &dyn std::fmt::Display| Fault::column(position, column, what);
-    let mut name = |idx, column| -> Result<Span, Stop> {
-        Ok(batch.keep(names.get(position, column, get(row, idx)?)?.as_bytes()))
+    let mut name = |column, id: i64| -> Result<Span, Stop> {
+        Ok(batch.keep(names.get(position, column, id)?.as_bytes()))
     };
-    let (stream, type_name) = (name(1, "stream")?, name(4, "type")?);
-    let actor = name(8, "actor")?;
+    let stream = name("stream", get(row, 1)?)?;
+    let type_name = name("type", get::<i32>(row, 4)?.into())?;
+    let actor = name("actor", get::<i32>(row, 8)?.into())?;
     let version = u64::try_from(get::<i64>(row, 2)?);
     let version = Version(version.map_err(|error| fault("version", &error))?);
     let recorded_at = time(position, "recorded_at", Some(get(row, 5)?))?;
@@ -150,11 +151,13 @@ fn given(row: &PgRow, position: Position) -> Result<Option<Given>, Stop> {
     let events = get::<Option<i32>>(row, 13)?;
     match (bytes(row, 12, position, "given")?, events) {
         (None, None) => Ok(None),
-        (Some(digest), Some(events)) if events > 0 => {
+        // Nothing stands for 1: as 1 it would be another form of the same.
+        (Some(digest), None) => Ok(Some(Given { digest, events: 1 })),
+        (Some(digest), Some(events)) if events > 1 => {
             Ok(Some(Given { digest, events: events.unsigned_abs() }))
         }
         _ => {
-            let what = "digest and number of the events of a write do not stand together";
+            let what = "it is none, or stands without the digest of its write";
             Err(Fault::column(position, "events", what).into())
         }
     }

@@ -1,6 +1,7 @@
 //! A log whose file somebody changed: `verify` finds it, and says where.
 
 mod kinds;
+mod postgres;
 mod random;
 
 pub(crate) use random::Content;
@@ -40,6 +41,12 @@ pub(crate) fn note_key() -> NoteKey {
 
 async fn make() -> World {
     let place = Place::sqlite();
+    let newest = fill(&place).await;
+    World { file: std::fs::read(place.folder().join("ledger.db")).unwrap(), newest }
+}
+
+/// Fills a log, and returns its newest checkpoint.
+async fn fill(place: &Place) -> Note {
     let clock = ManualClock::ticking();
     let log = place.open_at(clock).await;
     let version = connection(0).version;
@@ -69,7 +76,7 @@ async fn make() -> World {
     write(&log, events((0..300).map(|_| one()).collect())).await;
     let newest = sign_now(&log).await;
     log.close().await;
-    World { file: std::fs::read(place.folder().join("ledger.db")).unwrap(), newest }
+    newest
 }
 
 /// Signs and stores a checkpoint over everything.
