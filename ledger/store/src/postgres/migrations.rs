@@ -82,7 +82,7 @@ mod tests {
             .iter()
             .map(|(version, _, sql)| format!("{version} {}", blake3::hash(sql.as_bytes()).to_hex()))
             .collect();
-        assert_eq!(hashes, ["1 18ebbe3a96ec6db55e69c9ae84f2ff3459884820319daf7c033e305d172cad39"]);
+        assert_eq!(hashes, ["1 8ce1aa6b2dbf003fb67c5a55172c9874567a35ee0acbabd4db2497d4823b90d7"]);
     }
 
     #[test]
