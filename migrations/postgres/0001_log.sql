@@ -391,7 +391,6 @@ BEGIN
         'BEFORE UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION ledger.refuse()');
     PERFORM ledger.add_guard('ledger.annexes', 'only_erased',
         'BEFORE DELETE ON %s FOR EACH ROW EXECUTE FUNCTION ledger.guard_erased_annex()');
-    PERFORM ledger.add_partition();
 END
 $$;
 
@@ -415,8 +414,9 @@ BEGIN
 END
 $$;
 
--- Appends a batch behind the given positions, or refuses it when the log ends
--- somewhere else: who lost the lock does not know what came meanwhile.
+-- Appends a batch behind the given ends, or refuses it when the log ends somewhere
+-- else: what it was judged from is no longer so. Of the output and the checkpoints,
+-- only those of the batch depend on where these end.
 --
 -- A stream, type or actor is the number of its name or, below 0, its place in the
 -- list of names; the numbers of those are returned.
@@ -430,7 +430,7 @@ CREATE FUNCTION ledger.append(
     tile_levels smallint[], tile_indexes bigint[], tile_hashes bytea[],
     erased bigint[], ordered bigint[],
     behind_output bigint, starts bigint[], stored bigint[], deployments uuid[], pieces bytea[],
-    sizes bigint[], notes text[]
+    behind_signed bigint, sizes bigint[], notes text[]
 ) RETURNS integer[]
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = ledger, pg_temp SET enable_seqscan = off
@@ -442,9 +442,12 @@ DECLARE
     numbers integer[];
 BEGIN
     SELECT * INTO h FROM head WHERE id = 1 FOR UPDATE;
-    IF behind <> h.position OR behind_output <> h.output THEN
-        RAISE EXCEPTION 'the log ends at % and its output at %, not at % and %',
-            h.position, h.output, behind, behind_output USING ERRCODE = 'LG001';
+    IF behind <> h.position OR (behind_output <> h.output AND cardinality(starts) > 0)
+        OR (behind_signed <> h.signed AND cardinality(sizes) > 0)
+    THEN
+        RAISE EXCEPTION 'the log ends at %, its output at %, its checkpoints at %, not at %, % and %',
+            h.position, h.output, h.signed, behind, behind_output, behind_signed
+            USING ERRCODE = 'LG001';
     END IF;
     IF cardinality(new_names) > 0 THEN
         INSERT INTO names (id, name)
@@ -496,7 +499,7 @@ BEGIN
     IF cardinality(sizes) > 0 THEN
         INSERT INTO checkpoints (size, note) SELECT * FROM unnest(sizes, notes);
     END IF;
-    UPDATE head SET position = last, output = behind_output + cardinality(starts),
+    UPDATE head SET position = last, output = h.output + cardinality(starts),
         names = h.names + n_names,
         signed = greatest(signed, (SELECT max(s) FROM unnest(sizes) s)),
         recorded_at = greatest(recorded_at, recorded[cardinality(recorded)])
@@ -506,7 +509,9 @@ END
 $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
-GRANT USAGE ON SCHEMA ledger TO ledger_service;
-GRANT SELECT ON ledger.migrations, ledger.head, ledger.names, ledger.events, ledger.annexes,
+-- Everybody may know which schema it is, and so be told what is missing.
+GRANT USAGE ON SCHEMA ledger TO PUBLIC;
+GRANT SELECT ON ledger.migrations TO PUBLIC;
+GRANT SELECT ON ledger.head, ledger.names, ledger.events, ledger.annexes,
     ledger.erasures, ledger.tiles, ledger.checkpoints, ledger.outputs TO ledger_service;
 GRANT EXECUTE ON FUNCTION ledger.lock, ledger.append TO ledger_service;

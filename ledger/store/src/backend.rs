@@ -84,6 +84,11 @@ pub(crate) struct Failure {
     /// Whether the surroundings are to blame (a full disk, a lost connection), so
     /// that other writes would fail as well.
     pub(crate) surroundings: bool,
+    /// Whether the database said that nothing of it was committed.
+    pub(crate) refused: bool,
+    /// Whether somebody else appended after the verdicts were taken, so that the
+    /// same batch is to be judged again.
+    pub(crate) overtaken: bool,
     /// What to tell a person: what is wrong, and what to do.
     pub(crate) why: String,
     pub(crate) source: Box<dyn std::error::Error + Send + Sync>,
@@ -93,7 +98,9 @@ pub(crate) struct Failure {
 ///
 /// After [`lock`](Append::lock) and until [`commit`](Append::commit) or
 /// [`abandon`](Append::abandon), nobody else appends, and what is read here is
-/// what the lock protects.
+/// what the lock protects. Where a database can tell at the commit whether somebody
+/// did, it need not lock before: the commit then fails as [overtaken](Failure::overtaken),
+/// and the next `lock` is one.
 pub(crate) trait Append: Send + 'static {
     /// Whether several servers may share the database.
     const SHARED: bool;

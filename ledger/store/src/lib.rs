@@ -19,6 +19,7 @@ mod postgres;
 mod read;
 mod sqlite;
 mod tree;
+mod verify;
 mod write;
 mod writer;
 
@@ -27,4 +28,5 @@ pub use clock::{Clock, SystemClock};
 pub use log::Log;
 pub use open::{OpenError, Options, Readiness};
 pub use read::{Annexes, ReadError, StoredOutput};
+pub use verify::{Progress, VerifyError, Watch, verify_sqlite};
 pub use write::{Change, Expectation, OutputError, OutputWrite, Write, WriteError, Written};

@@ -86,13 +86,13 @@ impl Arena {
         let mut round = Round::default();
         if self.raw_first {
             settle();
-            round.raw = fill(&mut *self.raw, &transactions).await?;
+            round.raw = fill(&mut *self.raw, &transactions)?;
         }
         settle();
         round.store = append(&self.timed.log, writes).await?;
         if !self.raw_first {
             settle();
-            round.raw = fill(&mut *self.raw, &transactions).await?;
+            round.raw = fill(&mut *self.raw, &transactions)?;
         }
         Ok(round)
     }
@@ -102,7 +102,7 @@ impl Arena {
     pub(crate) async fn raw(&mut self, n_transactions: usize, n_writes: usize) -> Result<f64> {
         let transactions = self.transactions(n_transactions, n_writes, 1).await?;
         settle();
-        let times = fill(&mut *self.raw, &transactions).await?;
+        let times = fill(&mut *self.raw, &transactions)?;
         Ok(per_second(n_transactions * n_writes, &times))
     }
 

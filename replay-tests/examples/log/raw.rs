@@ -1,9 +1,10 @@
 //! The raw engine: one connection that fills the tables of a log with rows that
 //! the store wrote elsewhere, by prepared inserts, and nothing else.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use futures_util::future::LocalBoxFuture;
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 
 /// A value as a database keeps it.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +34,7 @@ pub(crate) trait Tap {
 }
 
 /// The one connection.
-pub(crate) trait Engine {
+pub(crate) trait Engine: Send {
     /// Inserts the rows in one transaction. They are durable when this returns.
     fn commit<'a>(&'a mut self, rows: &'a Rows) -> LocalBoxFuture<'a, Result<()>>;
 }
@@ -46,13 +47,21 @@ pub(crate) struct Contents {
     pub(crate) rows: Vec<(String, u64)>,
 }
 
-/// Commits one transaction after the other. Returns what each took.
-pub(crate) async fn fill(engine: &mut dyn Engine, transactions: &[Rows]) -> Result<Vec<Duration>> {
-    let mut times = Vec::with_capacity(transactions.len());
-    for rows in transactions {
-        let began = Instant::now();
-        engine.commit(rows).await?;
-        times.push(began.elapsed());
-    }
-    Ok(times)
+/// Commits one transaction after the other, on a thread for itself, as the store's
+/// writer has one. Returns what each took.
+pub(crate) fn fill(engine: &mut dyn Engine, transactions: &[Rows]) -> Result<Vec<Duration>> {
+    let runtime = Handle::current();
+    let commit = || {
+        runtime.block_on(async {
+            let mut times = Vec::with_capacity(transactions.len());
+            for rows in transactions {
+                let began = Instant::now();
+                engine.commit(rows).await?;
+                times.push(began.elapsed());
+            }
+            Ok(times)
+        })
+    };
+    let ended = std::thread::scope(|scope| scope.spawn(commit).join());
+    ended.unwrap_or_else(|_| bail!("the raw engine's thread panicked"))
 }

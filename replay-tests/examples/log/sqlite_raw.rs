@@ -10,6 +10,8 @@ use std::path::Path;
 
 /// What the store asks of its writing connection, in `ledger/store/src/sqlite/mod.rs`.
 const WRITING: &[(&str, &str)] = &[
+    // Before the first table; it changes nothing later.
+    ("page_size", "8192"),
     ("journal_mode", "WAL"),
     ("synchronous", "FULL"),
     ("foreign_keys", "ON"),
@@ -19,6 +21,7 @@ const WRITING: &[(&str, &str)] = &[
     ("wal_autocheckpoint", "4000"),
     ("journal_size_limit", "67108864"),
     ("recursive_triggers", "ON"),
+    ("secure_delete", "ON"),
     ("temp_store", "MEMORY"),
     ("trusted_schema", "OFF"),
 ];

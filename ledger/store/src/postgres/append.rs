@@ -1,11 +1,15 @@
 //! The one connection that writes.
 //!
-//! A batch is three round trips: begin and lock, append, commit. What a verdict
-//! looks up stands in between, on the same connection.
+//! A batch is two round trips: look where the log ends, then append and commit in
+//! one statement, which takes the lock and refuses if the log ends elsewhere by
+//! then. Only while other servers write, too, the lock is taken first, so that a
+//! batch is judged once: three round trips, of which the first is begin and lock.
+//! What a verdict looks up stands in between, on the same connection.
 
 use super::clock::DatabaseClock;
 use super::failure::failure;
 use super::intern::Interner;
+use super::rows::Statement;
 use super::{ANSWER_TIMEOUT, connect, rows, signed, within};
 use crate::backend::{Append, Failure, Head, Locked, Request, Rows, Sign};
 use ledger_core::record::Given;
@@ -17,10 +21,13 @@ use sqlx::query::Query;
 use sqlx::types::Uuid;
 use sqlx::{AssertSqlSafe, Connection, Decode, Error, PgConnection, Postgres, Row, Type};
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
+
+/// After another server came in between, so many batches take the lock first. The
+/// servers that keep writing so meet at the lock, and one alone soon goes without.
+const CROWDED_BATCHES: u32 = 16;
 
 /// The writing side of the database.
 pub(crate) struct PostgresAppender {
@@ -29,8 +36,17 @@ pub(crate) struct PostgresAppender {
     connection: Option<PgConnection>,
     names: Interner,
     clock: Arc<DatabaseClock>,
-    /// Where the log and the output ended when the lock was taken.
-    behind: (i64, i64),
+    /// Where the log ended when it was locked or looked at, and behind what this
+    /// server committed since.
+    behind: Head,
+    /// How many events the batch appends.
+    n_events: u64,
+    /// Whether a transaction is open that has the lock.
+    locked: bool,
+    /// How many more batches take the lock first.
+    crowded: u32,
+    /// What to append at the commit, where no lock was taken.
+    prepared: Option<Statement>,
     /// Told of every commit.
     committed: Arc<Notify>,
 }
@@ -41,8 +57,18 @@ impl PostgresAppender {
         clock: Arc<DatabaseClock>,
         committed: Arc<Notify>,
     ) -> Self {
-        let names = Interner::default();
-        Self { options, connection: None, names, clock, behind: (0, 0), committed }
+        Self {
+            options,
+            connection: None,
+            names: Interner::default(),
+            clock,
+            behind: Head { position: Position::ZERO, output: 0, signed: 0 },
+            n_events: 0,
+            locked: false,
+            crowded: 0,
+            prepared: None,
+            committed,
+        }
     }
 
     /// Returns the connection that `lock` made sure of. It is put back when it
@@ -98,50 +124,66 @@ impl PostgresAppender {
         Ok(())
     }
 
-    async fn begin(&mut self, ids: &[RequestId]) -> Result<Locked, Failure> {
+    /// Looks where the log ends, with or without taking the lock.
+    async fn begin(&mut self, ids: &[RequestId], lock: bool) -> Result<Locked, Failure> {
         self.connected().await?;
-        let (sql, firsts) = begin_and_lock(ids);
+        // A request is known by its first event, whose id is derived from it.
+        let first = |id: &RequestId| (EventId::derive(*id, 0).uuid(), *id);
+        let firsts: HashMap<Uuid, RequestId> = ids.iter().map(first).collect();
         let mut connection = self.take()?;
-        let answer = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut connection);
-        let answer = within(ANSWER_TIMEOUT, answer).await;
+        let answer = if lock {
+            let sql = AssertSqlSafe(begin_and_lock(firsts.keys()));
+            within(ANSWER_TIMEOUT, sqlx::raw_sql(sql).fetch_all(&mut connection)).await
+        } else {
+            let ids: Vec<Uuid> = firsts.keys().copied().collect();
+            within(ANSWER_TIMEOUT, sqlx::query(LOOK).bind(ids).fetch_all(&mut connection)).await
+        };
         let rows = self.answered(connection, answer)?;
-        let (head, clock) =
-            rows.first().ok_or(Error::RowNotFound).and_then(head).map_err(failure)?;
+        self.locked = lock;
+        let first = rows.first().ok_or(Error::RowNotFound);
+        let (head, clock) = first.and_then(head).map_err(failure)?;
         self.clock.hear(clock);
-        self.behind = (signed(head.position.0), signed(head.output));
+        self.behind = head;
         let mut requests = HashMap::new();
         for row in &rows {
-            let found = request(row, &firsts).map_err(failure)?;
-            requests.extend(found);
+            requests.extend(request(row, &firsts).map_err(failure)?);
         }
         Ok(Locked { head, requests })
     }
 
+    /// Runs the statement that appends.
+    async fn append(&mut self, statement: Statement) -> Result<(), Failure> {
+        let row = self.row(statement).await?.ok_or_else(|| failure(Error::RowNotFound))?;
+        self.names.told(rows::numbers(&row).map_err(failure)?);
+        Ok(())
+    }
+
     async fn roll_back(&mut self) {
         self.names.abandoned();
-        if self.connection.is_some() && self.run("ROLLBACK").await.is_err() {
+        self.prepared = None;
+        if std::mem::take(&mut self.locked)
+            && self.connection.is_some()
+            && self.run("ROLLBACK").await.is_err()
+        {
             self.connection = None;
         }
     }
 }
 
+/// What `ledger.lock` tells, without the lock: all of it as of one moment.
+const LOOK: &str = "SELECT h.position, h.output, h.signed, \
+     (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS clock, \
+     e.event_id, e.position AS first, e.given, e.events \
+     FROM ledger.head h LEFT JOIN ledger.events e ON e.event_id = ANY ($1) WHERE h.id = 1";
+
 /// One round trip for both. PostgreSQL takes several statements only as text, and
 /// all that stands in it are UUIDs.
-fn begin_and_lock(ids: &[RequestId]) -> (String, HashMap<Uuid, RequestId>) {
-    let mut sql = String::from(
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT * FROM ledger.lock('{",
-    );
-    let mut firsts = HashMap::with_capacity(ids.len());
-    for (idx, id) in ids.iter().enumerate() {
-        // A request is known by its first event, whose id is derived from it.
-        let first = EventId::derive(*id, 0).uuid();
-        let comma = if idx > 0 { "," } else { "" };
-        // Writing to a String cannot fail.
-        let _ = write!(sql, "{comma}{first}");
-        firsts.insert(first, *id);
-    }
-    sql.push_str("}')");
-    (sql, firsts)
+fn begin_and_lock<'a>(firsts: impl Iterator<Item = &'a Uuid>) -> String {
+    let firsts: Vec<String> = firsts.map(Uuid::to_string).collect();
+    let firsts = firsts.join(",");
+    format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT * FROM ledger.lock('{{{firsts}}}')"
+    )
 }
 
 fn head(row: &PgRow) -> Result<(Head, Timestamp), Error> {
@@ -179,7 +221,13 @@ impl Append for PostgresAppender {
     const THREAD: bool = false;
 
     async fn lock(&mut self, ids: &[RequestId]) -> Result<Locked, Failure> {
-        self.begin(ids).await
+        let (known, lock) = (self.behind.position, self.crowded > 0);
+        let locked = self.begin(ids, lock).await?;
+        self.crowded = match locked.head.position > known {
+            true if lock => CROWDED_BATCHES,
+            _ => self.crowded.saturating_sub(1),
+        };
+        Ok(locked)
     }
 
     async fn stream_version(&mut self, stream: &StreamId) -> Result<Version, Failure> {
@@ -213,13 +261,27 @@ impl Append for PostgresAppender {
 
     async fn insert(&mut self, rows: &Rows) -> Result<(), Failure> {
         let statement = rows::statement(rows, &mut self.names, self.behind);
-        let row = self.row(statement).await?.ok_or_else(|| failure(Error::RowNotFound))?;
-        self.names.told(rows::numbers(&row).map_err(failure)?);
+        self.n_events = rows.records.len() as u64;
+        if self.locked {
+            return self.append(statement).await;
+        }
+        self.prepared = Some(statement);
         Ok(())
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {
-        self.run("COMMIT").await?;
+        let done = match self.prepared.take() {
+            Some(statement) => self.append(statement).await,
+            None => self.run("COMMIT").await,
+        };
+        if let Err(failure) = done {
+            if failure.overtaken {
+                self.crowded = CROWDED_BATCHES;
+            }
+            return Err(failure);
+        }
+        self.locked = false;
+        self.behind.position.0 += self.n_events;
         self.names.committed();
         self.committed.notify_one();
         Ok(())
@@ -230,14 +292,15 @@ impl Append for PostgresAppender {
     }
 
     async fn probe(&mut self) -> Result<Head, Failure> {
-        let locked = self.begin(&[]).await;
+        let locked = self.begin(&[], true).await;
         // The lock is a write, so that a database that takes none shows itself.
         let committed = match locked {
             Ok(locked) => self.run("COMMIT").await.map(|()| locked.head),
             Err(failure) => Err(failure),
         };
-        if committed.is_err() {
-            self.roll_back().await;
+        match committed {
+            Ok(_) => self.locked = false,
+            Err(_) => self.roll_back().await,
         }
         committed
     }

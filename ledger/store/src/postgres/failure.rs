@@ -2,14 +2,16 @@
 
 use crate::backend::Failure;
 use sqlx::Error;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+use std::borrow::Cow;
 
 /// The error of `ledger.append` when the log ends elsewhere than the writer believes.
-const FENCED: &str = "LG001";
+const OVERTAKEN: &str = "LG001";
 
 /// Says what a failure means, and what to do about it.
 pub(super) fn failure(error: Error) -> Failure {
     let (surroundings, why) = match &error {
-        Error::Database(refused) => by_code(refused.code().as_deref().unwrap_or_default()),
+        Error::Database(_) => by_code(code(&error).as_deref().unwrap_or_default()),
         // Something that is stored cannot be what this program wrote.
         Error::ColumnDecode { .. } | Error::ColumnNotFound(_) | Error::Decode(_) => {
             (true, "the database is damaged; stop the servers, run `ledger verify`")
@@ -22,13 +24,31 @@ pub(super) fn failure(error: Error) -> Failure {
         }
         _ => (true, "the connection to the database is lost; look whether it runs"),
     };
-    Failure { surroundings, why: why.to_owned(), source: Box::new(error) }
+    Failure {
+        surroundings,
+        refused: is_refusal(&error),
+        overtaken: code(&error).as_deref() == Some(OVERTAKEN),
+        why: why.to_owned(),
+        source: Box::new(error),
+    }
+}
+
+/// Returns the SQLSTATE.
+fn code(error: &Error) -> Option<Cow<'_, str>> {
+    error.as_database_error().and_then(|error| error.code())
+}
+
+/// Returns whether the session answered and goes on: then nothing was committed.
+/// One that is being ended may have committed before.
+fn is_refusal(error: &Error) -> bool {
+    let error = error.as_database_error().and_then(|e| e.try_downcast_ref::<PgDatabaseError>());
+    error.is_some_and(|error| error.severity() == PgSeverity::Error)
 }
 
 /// Tells by SQLSTATE, as the manual's appendix A lists them.
 fn by_code(code: &str) -> (bool, &'static str) {
     match code {
-        FENCED => (true, "another server appended while this one was cut off; it reads on"),
+        OVERTAKEN => (true, "another server appends without end; send the request again"),
         "25006" => (true, "the database is read-only; give the address of the primary"),
         "25P03" => (true, "this server was paused for too long while it appended; it reads on"),
         "42501" => (true, "the database refuses; grant this server's role `ledger_service`"),

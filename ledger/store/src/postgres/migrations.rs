@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(
             hashes,
             [
-                "1 6ca8a5be9edbef42418246792aaccef4d7f32b390706fa6df85235a316d45f51",
+                "1 6064e5e2d3894249c1208680bcf06bf5483dd39d91ded7e96a95a84f85d91f2d",
                 "2 f958bf7928239af34f3cd7ce0d7bd0c6e21c6c88c14b88372dfa17dd87620d46",
             ]
         );

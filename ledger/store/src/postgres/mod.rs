@@ -18,7 +18,7 @@ pub(crate) use read::PostgresReader;
 
 use crate::open::{OpenError, Options};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,8 +31,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the database may take to answer one question. The largest write, of
 /// 200,000 events, takes a few seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-/// What every connection is called in the database's own lists.
-const APPLICATION_NAME: &str = "ledger";
+
+/// The oldest PostgreSQL that the log is tested on.
+const SERVER_VERSION_MIN: i32 = 150_000;
 
 /// What an opened database consists of.
 pub(crate) struct Opened {
@@ -48,9 +49,10 @@ pub(crate) async fn open(url: &str, options: Options) -> Result<Opened, OpenErro
     let address = address(url)?;
     let readers = PgPoolOptions::new()
         .max_connections(READERS)
-        .acquire_timeout(Duration::from_secs(30))
+        .acquire_timeout(CONNECT_TIMEOUT)
         .connect_lazy_with(reading(&address));
     let mut connection = connect(&reading(&address)).await.map_err(database("connecting to it"))?;
+    check_server(&mut connection).await?;
     migrations::check(&mut connection).await?;
     connection.close().await.map_err(database("asking for its schema's version"))?;
     let clock = Arc::new(DatabaseClock::default());
@@ -69,41 +71,73 @@ pub(crate) async fn open(url: &str, options: Options) -> Result<Opened, OpenErro
 pub(crate) async fn migrate(url: &str) -> Result<(), OpenError> {
     let address = address(url)?;
     let mut connection = connect(&address).await.map_err(database("connecting to it"))?;
+    check_server(&mut connection).await?;
     migrations::run(&mut connection).await?;
     connection.close().await.map_err(database("closing it after migrating it"))
+}
+
+/// Refuses a server or a database that the log cannot be kept in.
+async fn check_server(connection: &mut PgConnection) -> Result<(), OpenError> {
+    const SQL: &str = "SELECT current_setting('server_version_num')::integer AS number, \
+         current_setting('server_version') AS version, \
+         current_setting('server_encoding') AS encoding, current_setting('fsync') AS fsync";
+    let what = "asking for its version";
+    let row = sqlx::query(SQL).fetch_one(connection).await.map_err(database(what))?;
+    let number: i32 = row.try_get("number").map_err(database(what))?;
+    let text = |column| row.try_get::<String, _>(column).map_err(database(what));
+    let (version, encoding) = (text("version")?, text("encoding")?);
+    let refused =
+        |source: String| Err(OpenError::Database { what: what.to_owned(), source: source.into() });
+    if number < SERVER_VERSION_MIN {
+        return refused(format!("it is PostgreSQL {version}; Ledger needs 15 or newer"));
+    }
+    if encoding != "UTF8" {
+        return refused(format!(
+            "its encoding is {encoding}; create one with ENCODING 'UTF8' TEMPLATE template0"
+        ));
+    }
+    if text("fsync")? != "on" {
+        tracing::warn!("the database runs with fsync off: a power cut loses what was acknowledged");
+    }
+    Ok(())
 }
 
 fn address(url: &str) -> Result<PgConnectOptions, OpenError> {
     let address: PgConnectOptions = url.parse().map_err(database("reading its address"))?;
     let read_committed = [("default_transaction_isolation", "read committed")];
-    Ok(address
-        .application_name(APPLICATION_NAME)
-        .options(read_committed)
-        .disable_statement_logging())
+    // By these names the database's own lists tell connections from each other.
+    let address = address.application_name("ledger migrating");
+    Ok(address.options(read_committed).disable_statement_logging())
 }
 
 /// For the connection that writes.
 fn writing(address: &PgConnectOptions, options: Options) -> PgConnectOptions {
     let synchronous_commit = if options.durable { "on" } else { "off" };
-    address.clone().options([
+    address.clone().application_name("ledger writing").options([
         // A commit returns once the disk has it, whatever the server's default is.
         ("synchronous_commit", synchronous_commit),
-        ("lock_timeout", "10s"),
-        // A server that is paused between lock and commit holds up all others.
-        ("idle_in_transaction_session_timeout", "30s"),
+        // A server that is paused between lock and commit holds up all others, so
+        // long and no longer; they wait a little longer than that.
+        ("idle_in_transaction_session_timeout", "10s"),
+        ("lock_timeout", "15s"),
         ("default_transaction_read_only", "off"),
+        // Every question of its own is for a few rows that an index finds, however
+        // old the statistics are.
+        ("enable_seqscan", "off"),
     ])
 }
 
 /// For a connection that cannot write, whatever is asked of it.
 fn reading(address: &PgConnectOptions) -> PgConnectOptions {
-    address.clone().options([("default_transaction_read_only", "on"), ("jit", "off")])
+    let options = [("default_transaction_read_only", "on"), ("jit", "off")];
+    address.clone().application_name("ledger reading").options(options)
 }
 
 /// For the connection that listens and notifies.
 fn listening(address: &PgConnectOptions) -> PgConnectOptions {
     // What it commits are notifications, which no power cut may keep waiting.
-    address.clone().options([("synchronous_commit", "off")])
+    let options = [("synchronous_commit", "off")];
+    address.clone().application_name("ledger listening").options(options)
 }
 
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {

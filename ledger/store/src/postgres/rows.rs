@@ -2,30 +2,27 @@
 
 use super::intern::Interner;
 use super::signed;
-use crate::backend::Rows;
+use crate::backend::{Head, Rows};
 use ledger_core::Record;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use sqlx::types::Uuid;
 use sqlx::{Postgres, Row};
 
-/// Appends behind a position and an output cursor. The arguments stand in the
+/// Appends behind what was seen as the end. The arguments stand in the
 /// order of `ledger.append` in `migrations/postgres`.
 const APPEND: &str = "SELECT ledger.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
-     $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)";
+     $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, \
+     $32)";
 
 /// Returns the statement that appends everything.
-pub(super) fn statement(
-    rows: &Rows,
-    names: &mut Interner,
-    behind: (i64, i64),
-) -> Query<'static, Postgres, PgArguments> {
+pub(super) fn statement(rows: &Rows, names: &mut Interner, behind: Head) -> Statement {
     let records = &rows.records;
     let streams: Vec<i32> =
         records.iter().map(|record| names.number(&record.stream.to_string())).collect();
     let types: Vec<i32> = records.iter().map(|record| names.number(&record.type_name)).collect();
     let actors: Vec<i32> = records.iter().map(|record| names.number(&record.actor.id)).collect();
-    let query = sqlx::query(APPEND).bind(behind.0);
+    let query = sqlx::query(APPEND).bind(signed(behind.position.0));
     let query = query.bind(column(records, |record| record.recorded_at.micros()));
     let query = query.bind(column(records, |record| signed(record.version.0)));
     let query = query.bind(column(records, |record| {
@@ -43,10 +40,10 @@ pub(super) fn statement(
     let query =
         query.bind(column(records, |r| r.annex_digest.as_ref().map(|digest| digest.0.as_slice())));
     let query = query.bind(column(records, |record| record.payload.as_slice()));
-    outputs(others(query.bind(names.asked().to_vec()), rows), rows, behind.1)
+    outputs(others(query.bind(names.asked().to_vec()), rows), rows, behind)
 }
 
-type Statement = Query<'static, Postgres, PgArguments>;
+pub(super) type Statement = Query<'static, Postgres, PgArguments>;
 
 fn column<'r, T>(records: &'r [Record], value: impl Fn(&'r Record) -> T) -> Vec<T> {
     records.iter().map(value).collect()
@@ -68,14 +65,15 @@ fn others(query: Statement, rows: &Rows) -> Statement {
 }
 
 /// Adds output and checkpoints.
-fn outputs(query: Statement, rows: &Rows, behind: i64) -> Statement {
+fn outputs(query: Statement, rows: &Rows, behind: Head) -> Statement {
     let pieces = || rows.outputs.iter();
-    let query = query.bind(behind);
+    let query = query.bind(signed(behind.output));
     let query = query.bind(pieces().map(|piece| signed(piece.offset)).collect::<Vec<i64>>());
     let query = query.bind(pieces().map(|p| p.stored_at.micros()).collect::<Vec<i64>>());
     let query = query.bind(pieces().map(|piece| piece.deployment.uuid()).collect::<Vec<Uuid>>());
     let query = query.bind(pieces().map(|piece| &piece.bytes[..]).collect::<Vec<&[u8]>>());
     let notes = || rows.checkpoints.iter();
+    let query = query.bind(signed(behind.signed));
     let query = query.bind(notes().map(|note| signed(note.size)).collect::<Vec<i64>>());
     query.bind(notes().map(|note| note.note.clone()).collect::<Vec<String>>())
 }

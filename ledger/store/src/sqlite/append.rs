@@ -232,5 +232,6 @@ fn failure(error: Error) -> Failure {
             _ => (true, "the connection to the database is lost"),
         },
     };
-    Failure { surroundings, why: why.to_owned(), source: Box::new(error) }
+    let why = why.to_owned();
+    Failure { surroundings, refused: false, overtaken: false, why, source: Box::new(error) }
 }

@@ -6,6 +6,7 @@ mod intern;
 mod migrations;
 mod read;
 mod row;
+pub(crate) mod whole;
 
 pub(crate) use append::SqliteAppender;
 pub(crate) use read::SqliteReader;

@@ -5,6 +5,7 @@ use super::batch::Batch;
 use super::judge::{judge_output, judge_write};
 use super::task::{Task, Verdict};
 use crate::backend::{Append, Failure, Locked};
+use crate::read::ReadError;
 use ledger_core::{RequestId, Timestamp};
 
 /// A batch that was not committed, as far as is known.
@@ -22,9 +23,17 @@ impl<A: Append> Writer<A> {
         let confirms = matches!(self.waiting.front(), Some(Task::ConfirmClock { .. }));
         let Some(now) = self.moment(confirms) else { return Ok(()) };
         let n_tasks_max = if confirms { 1 } else { n_tasks_max };
+        self.catch_up_unlocked().await?;
         let before = self.folded.clone();
         let mut verdicts = Vec::new();
-        let result = self.append(now, n_tasks_max, &mut verdicts).await;
+        let mut result = self.append(now, n_tasks_max, &mut verdicts).await;
+        if result.as_ref().is_err_and(|failed| failed.failure.overtaken) {
+            // Judged again, from what the others left, and now under the lock.
+            self.folded = before.clone();
+            verdicts.clear();
+            self.appender.abandon().await;
+            result = self.append(now, n_tasks_max, &mut verdicts).await;
+        }
         if let Err(mut failed) = result {
             self.folded = before;
             self.appender.abandon().await;
@@ -62,6 +71,18 @@ impl<A: Append> Writer<A> {
         }
     }
 
+    /// Reads what other servers are known to have appended, while nobody waits for
+    /// the lock: after a long time without a write it may be much.
+    async fn catch_up_unlocked(&mut self) -> Result<(), Failed> {
+        let known = *self.signals.head.borrow();
+        if known <= self.folded.position {
+            return Ok(());
+        }
+        let read = self.folded.catch_up(&*self.reader, known).await;
+        let n_tasks = self.waiting.len();
+        read.map_err(|error| Failed { n_tasks, failure: unreadable(error), in_doubt: false })
+    }
+
     fn confirm(&mut self, now: Timestamp, verdict: Option<&Verdict>) {
         if matches!(verdict, Some(Verdict::Write(Ok(_)))) {
             self.folded.vouch(now);
@@ -83,7 +104,12 @@ impl<A: Append> Writer<A> {
                 return Err(Failed { n_tasks, failure, in_doubt: false });
             }
         };
-        let failed = |n_tasks, in_doubt| move |failure| Failed { n_tasks, failure, in_doubt };
+        let failed = |n_tasks, commits: bool| {
+            move |failure: Failure| {
+                let in_doubt = commits && !failure.refused;
+                Failed { n_tasks, failure, in_doubt }
+            }
+        };
         let judged = self.judge(&mut batch, n_tasks_max, verdicts).await;
         judged.map_err(failed(verdicts.len() + 1, false))?;
         if batch.is_empty() {
@@ -109,11 +135,7 @@ impl<A: Append> Writer<A> {
         let Locked { head, requests } = self.appender.lock(&ids).await?;
         // Several servers may share a database, and a commit that seemed to fail
         // may have come through.
-        self.folded.catch_up(&*self.reader, head.position).await.map_err(|error| Failure {
-            surroundings: true,
-            why: format!("the log does not continue what this server has read: {error}"),
-            source: Box::new(error),
-        })?;
+        self.folded.catch_up(&*self.reader, head.position).await.map_err(unreadable)?;
         self.publish(head.position, head.output);
         Ok(Batch::new(head, now, &self.folded, requests))
     }
@@ -151,5 +173,15 @@ impl<A: Append> Writer<A> {
             });
         }
         Ok(())
+    }
+}
+
+fn unreadable(error: ReadError) -> Failure {
+    Failure {
+        surroundings: true,
+        refused: false,
+        overtaken: false,
+        why: format!("the log does not continue what this server has read: {error}"),
+        source: Box::new(error),
     }
 }

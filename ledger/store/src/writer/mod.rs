@@ -188,7 +188,7 @@ impl<A: Append> Writer<A> {
     /// Answers the tasks of a failed batch.
     fn refuse(&mut self, failed: Failed) {
         let Failed { n_tasks, failure, in_doubt } = failed;
-        let Failure { surroundings, why, source } = failure;
+        let Failure { surroundings, why, source, .. } = failure;
         tracing::error!(n_tasks, in_doubt, error = %source, "the database failed while writing: {why}");
         // First, so that who hears the refusal finds the log not ready.
         if surroundings {

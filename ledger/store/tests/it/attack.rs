@@ -18,7 +18,7 @@ pub(crate) async fn execute(connection: &mut SqliteConnection, sql: &str) -> Res
 }
 
 /// A log with something in every table.
-async fn filled(place: &Place) -> Log {
+pub(crate) async fn filled(place: &Place) -> Log {
     let log = place.open().await;
     write(&log, create_workspace()).await;
     write(&log, connect(1)).await;
@@ -29,7 +29,7 @@ async fn filled(place: &Place) -> Log {
 }
 
 /// The same, with a full tile, a checkpoint and an erased annex behind the first events.
-async fn full(place: &Place) -> Log {
+pub(crate) async fn full(place: &Place) -> Log {
     let log = filled(place).await;
     write(&log, erase(3)).await;
     write(&log, events((0..260).map(|_| one()).collect())).await;

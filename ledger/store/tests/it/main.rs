@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod attack;
+mod attack_postgres;
 mod child;
 mod conformance;
 mod crash;
@@ -10,6 +11,7 @@ mod crash;
 mod durability;
 #[cfg(target_os = "linux")]
 mod failing_disk;
+mod fencing;
 mod file;
 mod nodes;
 mod other_writer;
@@ -17,3 +19,4 @@ mod postgres;
 mod properties;
 mod race;
 mod support;
+mod tampered;

@@ -141,6 +141,12 @@ impl Database {
         format!("{before}/{}{behind}", self.name)
     }
 
+    /// The address that a server of ours gets: of a login that may nothing but what
+    /// `ledger_service` may.
+    pub(crate) fn service(&self) -> String {
+        self.acting_as("ledger_service")
+    }
+
     /// The address, for a session that acts as the given role.
     pub(crate) fn acting_as(&self, role: &str) -> String {
         let url = self.superuser();
@@ -148,9 +154,16 @@ impl Database {
         format!("{url}{joint}options[role]={role}")
     }
 
-    /// The address that a server of ours gets.
-    pub(crate) fn service(&self) -> String {
-        self.acting_as("ledger_service")
+    /// Makes a login with these attributes, for this database alone, and returns
+    /// the address for it.
+    pub(crate) async fn login(&self, attributes: &str) -> (String, String) {
+        let name = format!("{}_login", self.name);
+        let sql = format!("CREATE ROLE {name} LOGIN PASSWORD 'secret' {attributes}");
+        self.connect().await.execute(AssertSqlSafe(sql)).await.unwrap();
+        let url = self.superuser();
+        let (scheme, rest) = url.split_once("://").unwrap();
+        let host = rest.split_once('@').map_or(rest, |(_, host)| host);
+        (format!("{scheme}://{name}:secret@{host}"), name)
     }
 
     /// Connects as a superuser.
