@@ -12,3 +12,4 @@ mod manual;
 mod monitoring;
 mod reference;
 mod rig;
+mod several_servers;

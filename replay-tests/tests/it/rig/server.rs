@@ -64,6 +64,11 @@ impl Server {
         Self { folder: folder.to_owned(), url, options, process }
     }
 
+    /// Starts a new server where it cannot, and returns how it ended.
+    pub(crate) fn start_in_vain(folder: &Path, options: &Options) -> Output {
+        begin(folder, options, 0).output()
+    }
+
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
