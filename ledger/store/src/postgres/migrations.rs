@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(
             hashes,
             [
-                "1 18ebbe3a96ec6db55e69c9ae84f2ff3459884820319daf7c033e305d172cad39",
+                "1 8ce1aa6b2dbf003fb67c5a55172c9874567a35ee0acbabd4db2497d4823b90d7",
                 "2 f958bf7928239af34f3cd7ce0d7bd0c6e21c6c88c14b88372dfa17dd87620d46",
             ]
         );

@@ -8,6 +8,7 @@ mod failure;
 mod intern;
 mod listen;
 mod migrations;
+mod names;
 mod read;
 mod row;
 mod rows;
@@ -113,10 +114,19 @@ fn address(url: &str) -> Result<PgConnectOptions, OpenError> {
     Ok(address.options(read_committed).disable_statement_logging())
 }
 
+/// Every question is for rows that an index finds, however old the database's
+/// statistics are.
+const BY_INDEX: [(&str, &str); 4] = [
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
+];
+
 /// For the connection that writes.
 fn writing(address: &PgConnectOptions, options: Options) -> PgConnectOptions {
     let synchronous_commit = if options.durable { "on" } else { "off" };
-    address.clone().application_name("ledger writing").options([
+    let options = [
         // A commit returns once the disk has it, whatever the server's default is.
         ("synchronous_commit", synchronous_commit),
         // A server that is paused between lock and commit holds up all others, so
@@ -124,18 +134,21 @@ fn writing(address: &PgConnectOptions, options: Options) -> PgConnectOptions {
         ("idle_in_transaction_session_timeout", "10s"),
         ("lock_timeout", "15s"),
         ("default_transaction_read_only", "off"),
-        // Every question of its own is for a few rows that an index finds, however
-        // old the statistics are.
-        ("enable_seqscan", "off"),
-        ("enable_hashjoin", "off"),
-        ("enable_mergejoin", "off"),
-        ("jit", "off"),
-    ])
+    ];
+    address.clone().application_name("ledger writing").options(options.into_iter().chain(BY_INDEX))
 }
 
 /// For a connection that cannot write, whatever is asked of it.
 fn reading(address: &PgConnectOptions) -> PgConnectOptions {
-    let options = [("default_transaction_read_only", "on"), ("jit", "off")];
+    let options = [
+        ("default_transaction_read_only", "on"),
+        // Every question is for rows in the order of an index. With statistics that
+        // are older than the rows, the database would rather sort all that is left
+        // of the log for each page.
+        ("enable_sort", "off"),
+        ("enable_bitmapscan", "off"),
+    ];
+    let options = options.into_iter().chain(BY_INDEX);
     address.clone().application_name("ledger reading").options(options)
 }
 

@@ -1,30 +1,30 @@
 //! The connections that read.
 
+use super::names::Names;
 use super::{row, signed};
 use crate::backend::Read;
 use crate::limits;
-use crate::read::{Annexes, ReadError, StoredOutput, weight};
+use crate::read::{Annexes, ReadError, StoredOutput};
 use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
 use ledger_core::merkle::{Tile, TileId};
 use ledger_core::{DeploymentId, EventId, Position, Record, StreamId, Version};
-use sqlx::postgres::PgArguments;
+use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::types::Uuid;
 use sqlx::{PgPool, Postgres, Row};
 use std::ops::RangeInclusive;
 
-/// The columns of an event, as `row` reads them. LEFT JOINs, so that a name that
-/// is missing shows as damage and not as a gap.
+/// The columns of an event, in the order of `row`. Names are looked up apart, for
+/// the same few come again and again.
 macro_rules! events {
     ($annex_columns:literal, $annex_join:literal, $rest:literal) => {
         concat!(
-            "SELECT e.position, s.name AS stream, e.place & 8589934591 AS version, e.event_id, t.name AS type, \
-             e.recorded_at, e.lag, e.actor_kind, a.name AS actor, e.correlation_id, \
-             e.causation_id, e.annex_digest, e.given, e.events, e.payload",
+            "SELECT e.position, e.place, e.event_id, e.type, e.recorded_at, e.lag, e.actor_kind, \
+             e.actor, e.correlation_id, e.causation_id, e.annex_digest, e.given, e.events, \
+             e.payload",
             $annex_columns,
-            " FROM ledger.events e LEFT JOIN ledger.names s ON s.id = e.place >> 33 \
-             LEFT JOIN ledger.names t ON t.id = e.type LEFT JOIN ledger.names a ON a.id = e.actor",
+            " FROM ledger.events e",
             $annex_join,
             $rest,
         )
@@ -41,13 +41,14 @@ macro_rules! events {
 /// The reading side of the database.
 pub(crate) struct PostgresReader {
     pool: PgPool,
+    names: Names,
 }
 
 type Question<'q> = Query<'q, Postgres, PgArguments>;
 
 impl PostgresReader {
     pub(super) fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self { pool, names: Names::default() }
     }
 
     /// Returns where the log and the output end.
@@ -68,21 +69,31 @@ impl PostgresReader {
         annexes: bool,
         mut check: impl FnMut(&Record) -> Result<(), ReadError>,
     ) -> Result<Vec<Record>, ReadError> {
-        let mut connection = self.pool.acquire().await.map_err(database)?;
-        let mut records = Vec::new();
-        let mut bytes = 0;
-        let mut rows = query.fetch(&mut *connection);
-        while bytes < limits::PAGE_BYTES_MAX {
-            let Some(row) = rows.try_next().await.map_err(database)? else { return Ok(records) };
-            let record = row::record(&row, annexes)?;
+        let rows = self.rows(query, annexes).await?;
+        let names = self.names.of(&self.pool, row::names(&rows)?).await?;
+        let mut records = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let record = row::record(row, &names, annexes)?;
             check(&record)?;
-            bytes += weight(&record);
             records.push(record);
         }
-        drop(rows);
+        Ok(records)
+    }
+
+    async fn rows(&self, query: Question<'_>, annexes: bool) -> Result<Vec<PgRow>, ReadError> {
+        let mut connection = self.pool.acquire().await.map_err(database)?;
+        let mut arriving = query.fetch(&mut *connection);
+        let mut rows = Vec::new();
+        let mut bytes = 0;
+        while bytes < limits::PAGE_BYTES_MAX {
+            let Some(row) = arriving.try_next().await.map_err(database)? else { return Ok(rows) };
+            bytes += row::weight(&row, annexes)?;
+            rows.push(row);
+        }
+        drop(arriving);
         // The rest may be far more than a page, and would have to be received.
         connection.close_on_drop();
-        Ok(records)
+        Ok(rows)
     }
 
     async fn records(
@@ -160,8 +171,7 @@ impl PostgresReader {
         const SQL: &str =
             events!(" WHERE ledger.id_key(e.event_id) = ledger.id_key($1) AND e.event_id = $1");
         let query = sqlx::query(SQL).bind(id.uuid());
-        let row = query.fetch_optional(&self.pool).await.map_err(database)?;
-        row.map(|row| row::record(&row, true)).transpose()
+        Ok(self.page(query, true, |_| Ok(())).await?.pop())
     }
 
     async fn pieces(&self, query: Question<'_>) -> Result<Vec<StoredOutput>, ReadError> {
