@@ -6,8 +6,8 @@
 //! hashes between, the root at any size, proofs) is computed from them and from
 //! the few hashes at the right edge, which [`Tree`] holds.
 //!
-//! Nothing here reads a database: [`nodes`] says which tiles an answer needs, and
-//! whoever has them hands them in.
+//! Nothing here reads a database: functions like [`tiles_for_root`] say which tiles
+//! an answer needs, and whoever has them hands them in.
 
 mod nodes;
 mod path;

@@ -248,14 +248,14 @@ fn event(frame: &[u8], expected: Position, batch: &mut Batch) -> Result<Row, Sto
         .map_err(|wrong| Fault::column(expected, wrong.column, wrong.what))?;
     Ok(Row {
         position: columns.position,
-        stream: batch.keep(columns.stream.as_bytes()),
+        stream: batch.keep_text(columns.stream),
         version: columns.version,
         event_id: columns.event_id,
-        type_name: batch.keep(columns.type_name.as_bytes()),
+        type_name: batch.keep_text(columns.type_name),
         occurred_at: columns.occurred_at,
         recorded_at: columns.recorded_at,
         actor_kind: columns.actor_kind,
-        actor: batch.keep(columns.actor.as_bytes()),
+        actor: batch.keep_text(columns.actor),
         correlation_id: columns.correlation_id,
         causation_id: columns.causation_id,
         given: columns.given,

@@ -18,18 +18,22 @@ pub(crate) struct Span {
     end: usize,
 }
 
+/// A part of a batch's text.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TextSpan(Span);
+
 /// One event as it is stored.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) position: Position,
-    pub(crate) stream: Span,
+    pub(crate) stream: TextSpan,
     pub(crate) version: Version,
     pub(crate) event_id: EventId,
-    pub(crate) type_name: Span,
+    pub(crate) type_name: TextSpan,
     pub(crate) occurred_at: Timestamp,
     pub(crate) recorded_at: Timestamp,
     pub(crate) actor_kind: ActorKind,
-    pub(crate) actor: Span,
+    pub(crate) actor: TextSpan,
     pub(crate) correlation_id: Option<EventId>,
     pub(crate) causation_id: Option<EventId>,
     pub(crate) given: Option<Given>,
@@ -82,6 +86,7 @@ pub(crate) enum Item {
 pub(crate) struct Batch {
     pub(crate) items: Vec<Item>,
     bytes: Vec<u8>,
+    text: String,
     /// What each event tells, once a worker looked at it.
     told: Vec<Result<(Told, [u8; 32]), Fault>>,
 }
@@ -104,30 +109,36 @@ impl Batch {
         self.bytes.get(span.start..span.end).unwrap_or_default()
     }
 
+    /// Keeps text.
+    pub(crate) fn keep_text(&mut self, text: &str) -> TextSpan {
+        let start = self.text.len();
+        self.text.push_str(text);
+        TextSpan(Span { start, end: self.text.len() })
+    }
+
     /// Returns kept text.
-    fn text(&self, row: &Row, column: &'static str, span: Span) -> Result<&str, Fault> {
-        let text = str::from_utf8(self.bytes(span));
-        text.map_err(|error| Fault::column(row.position, column, error))
+    fn text(&self, TextSpan(span): TextSpan) -> &str {
+        self.text.get(span.start..span.end).unwrap_or_default()
     }
 
     /// Returns an event's columns, the digest of the payload apart.
-    pub(crate) fn columns(&self, row: &Row) -> Result<Columns<'_>, Fault> {
-        Ok(Columns {
+    pub(crate) fn columns(&self, row: &Row) -> Columns<'_> {
+        Columns {
             position: row.position,
-            stream: self.text(row, "stream", row.stream)?,
+            stream: self.text(row.stream),
             version: row.version,
             event_id: row.event_id,
-            type_name: self.text(row, "type", row.type_name)?,
+            type_name: self.text(row.type_name),
             occurred_at: row.occurred_at,
             recorded_at: row.recorded_at,
             actor_kind: row.actor_kind,
-            actor: self.text(row, "actor", row.actor)?,
+            actor: self.text(row.actor),
             correlation_id: row.correlation_id,
             causation_id: row.causation_id,
             annex_digest: row.annex_digest,
             given: row.given,
             payload_digest: [0; 32],
-        })
+        }
     }
 
     /// Looks at each event alone. This is what costs the most.
@@ -143,7 +154,7 @@ impl Batch {
     }
 
     fn look_at(&self, row: &Row, scratch: &mut Vec<u8>) -> Result<(Told, [u8; 32]), Fault> {
-        let mut columns = self.columns(row)?;
+        let mut columns = self.columns(row);
         let annex = row.annex.as_ref().map(|(salt, bytes)| (salt, self.bytes(*bytes)));
         let told = Told::of_row(&mut columns, self.bytes(row.payload), annex, scratch)?;
         if row.payload_digest.is_some_and(|said| said != columns.payload_digest) {

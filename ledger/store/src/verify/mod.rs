@@ -7,7 +7,7 @@
 mod batch;
 mod pipeline;
 
-pub(crate) use batch::{Batch, Item, Place, Row, Span};
+pub(crate) use batch::{Batch, Item, Place, Row, Span, TextSpan};
 pub(crate) use pipeline::{Seen, run};
 
 use crate::open::OpenError;

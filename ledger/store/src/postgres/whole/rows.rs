@@ -2,7 +2,7 @@
 //! fault, with its place.
 
 use super::trouble;
-use crate::verify::{Batch, Place, Row, Span, Stop};
+use crate::verify::{Batch, Place, Row, Stop, TextSpan};
 use ledger_core::record::{ActorKind, Given};
 use ledger_core::verify::Fault;
 use ledger_core::{AnnexDigest, DeploymentId, EventId, Position, Timestamp, Version};
@@ -88,8 +88,8 @@ pub(super) fn event(row: &PgRow, names: &mut Names, batch: &mut Batch) -> Result
     let position: i64 = get(row, 0)?;
     let position = Position(u64::try_from(position).unwrap_or(0));
     let fault = |column, what: &dyn std::fmt::Display| Fault::column(position, column, what);
-    let mut name = |column, id: i64| -> Result<Span, Stop> {
-        Ok(batch.keep(names.get(position, column, id)?.as_bytes()))
+    let mut name = |column, id: i64| -> Result<TextSpan, Stop> {
+        Ok(batch.keep_text(names.get(position, column, id)?))
     };
     let stream = name("stream", get(row, 1)?)?;
     let type_name = name("type", get::<i32>(row, 4)?.into())?;

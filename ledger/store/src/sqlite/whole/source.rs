@@ -32,7 +32,7 @@ pub(crate) struct WholeSource {
 
 /// The table `names`, by the numbers.
 struct Names {
-    all: Vec<Vec<u8>>,
+    all: Vec<String>,
     used: Vec<bool>,
 }
 
@@ -197,7 +197,7 @@ impl Reading<'_> {
         let annex = annexes.take(number)?;
         let (names, batch) = (&mut self.names, &mut self.batch);
         let mut name =
-            |column, number| Ok::<_, Stop>(batch.keep(names.get(&cells, column, number)?));
+            |column, number| Ok::<_, Stop>(batch.keep_text(names.get(&cells, column, number)?));
         let (stream, type_name) = (name("stream", stream)?, name("type", type_name)?);
         let actor = name("actor", actor)?;
         Ok(Row {
@@ -308,7 +308,7 @@ impl Names {
         const SQL: &str = "SELECT id, name FROM names NOT INDEXED ORDER BY id";
         let mut statement = connection.prepare(SQL).map_err(trouble)?;
         let mut rows = statement.query([]).map_err(trouble)?;
-        let mut all: Vec<Vec<u8>> = Vec::new();
+        let mut all: Vec<String> = Vec::new();
         let mut known = HashSet::new();
         let fault =
             |what: String| -> Stop { Fault::container(format!("the table names: {what}")).into() };
@@ -318,18 +318,20 @@ impl Names {
             if id != expected {
                 return Err(fault(format!("{id} stands where {expected} should")));
             }
-            let name = cells.text(1, "name").map_err(|_| fault(format!("{id} is no text")))?;
-            if !known.insert(sums.name(id, name)) && all.iter().any(|other| other == name) {
-                let name = String::from_utf8_lossy(name);
+            let name = cells.text(1, "name").ok().and_then(|name| str::from_utf8(name).ok());
+            let name = name.ok_or_else(|| fault(format!("{id} is no text")))?;
+            if !known.insert(sums.name(id, name.as_bytes()))
+                && all.iter().any(|other| other == name)
+            {
                 return Err(fault(format!("{name:?} stands there twice")));
             }
-            all.push(name.to_vec());
+            all.push(name.to_owned());
         }
         let used = vec![false; all.len()];
         Ok(Self { all, used })
     }
 
-    fn get(&mut self, cells: &Cells<'_>, column: &'static str, number: i64) -> Result<&[u8], Stop> {
+    fn get(&mut self, cells: &Cells<'_>, column: &'static str, number: i64) -> Result<&str, Stop> {
         let place = number.checked_sub(1).and_then(|place| usize::try_from(place).ok());
         let found = place.and_then(|place| Some((self.used.get_mut(place)?, self.all.get(place)?)));
         let Some((used, name)) = found else {
@@ -342,7 +344,7 @@ impl Names {
     /// Names come with the events that they are for.
     fn all_used(&self) -> Result<(), Stop> {
         let Some(place) = self.used.iter().position(|used| !used) else { return Ok(()) };
-        let name = String::from_utf8_lossy(&self.all[place]);
+        let name = &self.all[place];
         let what = format!("the table names: no event has {name:?}, which stands there");
         Err(Fault::container(what).into())
     }

@@ -3,6 +3,7 @@
 mod kinds;
 mod postgres;
 mod random;
+mod schema;
 
 pub(crate) use random::Content;
 
