@@ -14,6 +14,7 @@ mod failing_disk;
 mod fencing;
 mod file;
 mod other_writer;
+mod partitions;
 mod postgres;
 mod properties;
 mod support;
