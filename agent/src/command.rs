@@ -2,6 +2,7 @@
 
 use crate::driver::{Channels, Driver, DriverError};
 use crate::folder::{self, Folder, FolderError};
+use crate::history::{History, HistoryError};
 use crate::host::nix::NixHost;
 use crate::host::profile;
 use crate::journal::{Journal, JournalError};
@@ -130,6 +131,9 @@ pub enum AgentError {
     /// The journal is not usable.
     #[error("the agent has no journal")]
     Journal(#[source] JournalError),
+    /// What the agent has seen of the server's history is against going on.
+    #[error(transparent)]
+    History(HistoryError),
     /// The agent could not go on.
     #[error(transparent)]
     Driver(DriverError),
@@ -145,12 +149,14 @@ impl AgentError {
             | Self::TokenFile { .. }
             | Self::BadToken { .. }
             | Self::WrongToken { .. } => 2,
-            Self::Driver(DriverError::RolledBack { .. }) => 3,
+            Self::Driver(DriverError::RolledBack { .. } | DriverError::Rewritten(_)) => 3,
+            Self::History(HistoryError::Rewritten { .. }) => 3,
             Self::Driver(DriverError::Refused(_)) => 4,
             Self::System(_)
             | Self::Folder(_)
             | Self::Profile(_)
             | Self::Journal(_)
+            | Self::History(_)
             | Self::Driver(_) => 1,
         }
     }
@@ -188,33 +194,34 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), AgentErr
         host.profile.display(),
         folder.path().display()
     );
-    serve(endpoint, identity, Driver::new(journal, folder, host), shutdown).await
+    let history = History::open(folder.path()).map_err(AgentError::History)?;
+    serve(endpoint, identity, history, Driver::new(journal, folder, host), shutdown).await
 }
 
 /// Runs a driver and its link to the server.
 pub async fn serve<H: crate::host::Host>(
     endpoint: Endpoint,
     identity: Identity,
+    history: History,
     driver: Driver<H>,
     shutdown: CancellationToken,
 ) -> Result<(), AgentError> {
     let (opened, sessions) = mpsc::channel(1);
     let (cursor, cursor_seen) = watch::channel(driver.cursor());
-    let (refuse, refusal) = oneshot::channel();
+    let (part, parting) = oneshot::channel();
     // The link ends with the driver too, also where nobody asked for it.
     let leaving = shutdown.child_token();
     let link = tokio::spawn({
         let leaving = leaving.clone();
         async move {
-            if let Some(refused) =
-                link::keep(endpoint, identity, cursor_seen, opened, leaving).await
-            {
+            let kept = link::keep(endpoint, identity, history, cursor_seen, opened, leaving).await;
+            if let Some(parted) = kept {
                 // Nobody listens when the driver ended first.
-                let _ = refuse.send(refused);
+                let _ = part.send(parted);
             }
         }
     });
-    let ended = driver.run(Channels { sessions, cursor, refusal }, &shutdown).await;
+    let ended = driver.run(Channels { sessions, cursor, parting }, &shutdown).await;
     leaving.cancel();
     // A link that does not part in time is left; the process ends anyway.
     let _ = timeout(GOODBYE_DEADLINE, link).await;

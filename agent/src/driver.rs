@@ -1,11 +1,12 @@
 //! The driver: carries out what the planner says, and tells it what came of it.
 
 use crate::folder::Folder;
+use crate::history::HistoryError;
 use crate::host::process::Cancel;
 use crate::host::{Host, Task};
 use crate::journal::record::{Assignment, Chunk, Record};
 use crate::journal::{Journal, JournalError};
-use crate::link::{Opened, Refusal};
+use crate::link::{Opened, Parting, Refusal};
 use crate::output::{self, Looks};
 use crate::plan::{self, Action, Conclusion, Context, Flight, Input, Outcome, Step};
 use crate::told;
@@ -46,6 +47,9 @@ pub enum DriverError {
         /// What the server has.
         head: Version,
     },
+    /// The server's history is another one than the agent has seen.
+    #[error(transparent)]
+    Rewritten(HistoryError),
     /// The server wants this agent no more.
     #[error("the server refused this agent: {}", .0.detail)]
     Refused(Refusal),
@@ -58,8 +62,8 @@ pub struct Channels {
     pub sessions: mpsc::Receiver<Opened>,
     /// The cursor, for the next session.
     pub cursor: watch::Sender<Option<Version>>,
-    /// The server's refusal, if it comes.
-    pub refusal: oneshot::Receiver<Refusal>,
+    /// Why the link ended for good, if it does.
+    pub parting: oneshot::Receiver<Parting>,
 }
 
 /// The agent at work.
@@ -85,7 +89,7 @@ struct Work {
 /// What woke the driver.
 enum Wake {
     Session(Opened),
-    Refused(Refusal),
+    Parted(Parting),
     Said(Option<FromServer>),
     Done(Result<Option<Outcome>, DriverError>),
     Look,
@@ -141,7 +145,12 @@ impl<H: Host> Driver<H> {
             channels.cursor.send_replace(self.cursor());
             match self.wake(channels, shutdown).await {
                 Wake::Stop => return Ok(()),
-                Wake::Refused(refusal) => return Err(DriverError::Refused(refusal)),
+                Wake::Parted(Parting::Refused(refusal)) => {
+                    return Err(DriverError::Refused(refusal));
+                }
+                Wake::Parted(Parting::Rewritten(error)) => {
+                    return Err(DriverError::Rewritten(error));
+                }
                 Wake::Session(opened) => self.open(opened)?,
                 Wake::Said(None) => self.close(),
                 Wake::Said(Some(message)) => self.hear(message)?,
@@ -179,7 +188,7 @@ impl<H: Host> Driver<H> {
             said = said => Wake::Said(said),
             done = done => Wake::Done(done.unwrap_or_else(|_| Ok(Some(died())))),
             Some(opened) = channels.sessions.recv() => Wake::Session(opened),
-            Ok(refusal) = &mut channels.refusal => Wake::Refused(refusal),
+            Ok(parting) = &mut channels.parting => Wake::Parted(parting),
             () = look => Wake::Look,
         }
     }
@@ -223,6 +232,8 @@ impl<H: Host> Driver<H> {
                 self.journal.see(fresh.last().map(|event| event.version));
                 self.note(Input::Events { session, events: &fresh })
             }
+            // The link's.
+            FromServer::History { .. } => Ok(()),
             FromServer::Claimed { deployment, .. } => self.note(Input::Claimed { deployment }),
             FromServer::Acknowledged { request_id } => self.acknowledged(request_id),
             FromServer::Refused { request_id, code, detail } => {

@@ -10,6 +10,7 @@ pub mod backoff;
 pub mod command;
 pub mod driver;
 pub mod folder;
+pub mod history;
 pub mod host;
 pub mod journal;
 pub mod limits;

@@ -48,6 +48,8 @@ pub const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 pub const LOCK_POLL: Duration = Duration::from_millis(20);
 /// Until the server's next word in the opening of a session.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(15);
+/// How often the server shows that its history only grew.
+pub const HISTORY_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Signs of life missed before a connection is given up, as the protocol says.
 pub const PINGS_MISSED_MAX: u32 = 3;
 /// The least and the most that a server may set between pings.

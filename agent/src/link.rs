@@ -3,9 +3,10 @@
 //! own, so that nothing of an old session is taken for the new one's.
 
 use crate::backoff::Backoff;
+use crate::history::{History, HistoryError, Shown};
 use crate::limits::{
-    GOODBYE_DEADLINE, HANDSHAKE_DEADLINE, INBOX_MESSAGES, PING_INTERVAL, PINGS_MISSED_MAX,
-    RETRY_AFTER_MAX, SESSION_GOOD_AFTER,
+    GOODBYE_DEADLINE, HANDSHAKE_DEADLINE, HISTORY_INTERVAL, INBOX_MESSAGES, PING_INTERVAL,
+    PINGS_MISSED_MAX, RETRY_AFTER_MAX, SESSION_GOOD_AFTER,
 };
 use api_client::endpoint::Endpoint;
 use api_client::socket::{Received, Socket, SocketError};
@@ -67,8 +68,28 @@ enum End {
     Refused(Refusal),
     /// Come again, not before the given time.
     Again { why: String, after: Option<Duration> },
+    /// For good: the server's history is another one than it was.
+    Rewritten(HistoryError),
     /// The agent stops.
     Stopped,
+}
+
+/// Why the link ends for good.
+#[derive(Debug)]
+pub enum Parting {
+    /// The server does not want this agent.
+    Refused(Refusal),
+    /// The agent does not believe this server.
+    Rewritten(HistoryError),
+}
+
+impl From<HistoryError> for End {
+    fn from(error: HistoryError) -> Self {
+        match error {
+            HistoryError::Unreadable(_) => Self::again(error.to_string()),
+            error => Self::Rewritten(error),
+        }
+    }
 }
 
 impl From<SocketError> for End {
@@ -115,18 +136,20 @@ fn causes(error: &dyn std::error::Error) -> String {
 pub async fn keep(
     endpoint: Endpoint,
     identity: Identity,
+    mut history: History,
     cursor: watch::Receiver<Option<Version>>,
     sessions: mpsc::Sender<Opened>,
     shutdown: CancellationToken,
-) -> Option<Refusal> {
+) -> Option<Parting> {
     let mut backoff = Backoff::default();
     let mut said = String::new();
     loop {
         let began = Instant::now();
-        let end = session(&endpoint, &identity, &cursor, &sessions, &shutdown).await;
+        let end = session(&endpoint, &identity, &mut history, &cursor, &sessions, &shutdown).await;
         let (why, after) = match end {
             End::Stopped => return None,
-            End::Refused(refusal) => return Some(refusal),
+            End::Refused(refusal) => return Some(Parting::Refused(refusal)),
+            End::Rewritten(error) => return Some(Parting::Rewritten(error)),
             End::Again { why, after } => (why, after),
         };
         if began.elapsed() >= SESSION_GOOD_AFTER {
@@ -151,16 +174,17 @@ pub async fn keep(
 async fn session(
     endpoint: &Endpoint,
     identity: &Identity,
+    history: &mut History,
     cursor: &watch::Receiver<Option<Version>>,
     sessions: &mpsc::Sender<Opened>,
     shutdown: &CancellationToken,
 ) -> End {
-    let opening = open(endpoint, identity, cursor);
+    let opening = open(endpoint, identity, history, cursor);
     let opened = tokio::select! {
         opened = opening => opened,
         () = shutdown.cancelled() => return End::Stopped,
     };
-    let (socket, welcome) = match opened {
+    let (socket, welcome, early) = match opened {
         Ok(opened) => opened,
         Err(end) => return end,
     };
@@ -176,7 +200,12 @@ async fn session(
     if sessions.send(opened).await.is_err() {
         return End::Stopped;
     }
-    let line = Line { socket, to_driver, from_driver };
+    for message in early {
+        if to_driver.send(message).await.is_err() {
+            return End::again("the agent gave the session up");
+        }
+    }
+    let line = Line { socket, history, to_driver, from_driver };
     line.hold(ping_interval, shutdown).await
 }
 
@@ -194,8 +223,9 @@ struct Welcome {
 async fn open(
     endpoint: &Endpoint,
     identity: &Identity,
+    history: &mut History,
     cursor: &watch::Receiver<Option<Version>>,
-) -> Result<(Socket, Welcome), End> {
+) -> Result<(Socket, Welcome, Vec<FromServer>), End> {
     let mut socket = Socket::connect(endpoint).await?;
     let (node, workspace, nonce) = match hear(&mut socket).await? {
         FromServer::Challenge { node, workspace, nonce } => (node, workspace, nonce),
@@ -209,9 +239,31 @@ async fn open(
             let ping_interval = Duration::from_millis(ping_interval_ms).clamp(least, most);
             let welcome =
                 Welcome { session, workspace, head, cursor, pending, running, ping_interval };
-            Ok((socket, welcome))
+            // Before anything is begun that the server asks for.
+            let early = look_back(&mut socket, history).await?;
+            Ok((socket, welcome, early))
         }
         other => Err(unexpected(other)),
+    }
+}
+
+/// Lets the server show that its history continues what the agent has seen.
+/// Returns what it said meanwhile.
+async fn look_back(socket: &mut Socket, history: &mut History) -> Result<Vec<FromServer>, End> {
+    let mut early = Vec::new();
+    socket.send(&FromAgent::History { size: history.size() }).await?;
+    loop {
+        match hear(socket).await? {
+            FromServer::History { checkpoint, proof, keys } => {
+                let checkpoint = checkpoint.as_deref();
+                history.check(&Shown { checkpoint, proof: &proof, keys: &keys })?;
+                return Ok(early);
+            }
+            goodbye @ FromServer::Goodbye { .. } => return Err(unexpected(goodbye)),
+            // A session's first events, which are few messages.
+            message if early.len() < INBOX_MESSAGES => early.push(message),
+            _ => return Err(End::again("the server does not show its history")),
+        }
     }
 }
 
@@ -260,13 +312,14 @@ fn unexpected(message: FromServer) -> End {
 }
 
 /// An open connection between server and driver.
-struct Line {
+struct Line<'h> {
     socket: Socket,
+    history: &'h mut History,
     to_driver: mpsc::Sender<FromServer>,
     from_driver: mpsc::UnboundedReceiver<FromAgent>,
 }
 
-impl Line {
+impl Line<'_> {
     /// Carries messages until the connection or the agent ends.
     async fn hold(mut self, ping_interval: Duration, shutdown: &CancellationToken) -> End {
         let end = self.carry(ping_interval, shutdown).await.unwrap_or_else(End::from);
@@ -291,6 +344,8 @@ impl Line {
     ) -> Result<End, SocketError> {
         let mut pings = interval_at(Instant::now() + ping_interval, ping_interval);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks_back = interval_at(Instant::now() + HISTORY_INTERVAL, HISTORY_INTERVAL);
+        looks_back.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let patience = ping_interval.saturating_mul(PINGS_MISSED_MAX);
         let mut heard = Instant::now();
         loop {
@@ -303,6 +358,13 @@ impl Line {
                         Received::SignOfLife => {}
                         Received::Message(FromServer::Goodbye { reason, detail, retry_after_ms }) => {
                             return Ok(End::goodbye(reason, detail, retry_after_ms));
+                        }
+                        Received::Message(FromServer::History { checkpoint, proof, keys }) => {
+                            let checkpoint = checkpoint.as_deref();
+                            let shown = Shown { checkpoint, proof: &proof, keys: &keys };
+                            if let Err(error) = self.history.check(&shown) {
+                                return Ok(error.into());
+                            }
                         }
                         Received::Message(message) => {
                             if self.to_driver.send(message).await.is_err() {
@@ -317,6 +379,9 @@ impl Line {
                     None => return Ok(End::again("the agent gave the session up")),
                 },
                 _ = pings.tick() => self.socket.ping().await?,
+                _ = looks_back.tick() => {
+                    self.socket.send(&FromAgent::History { size: self.history.size() }).await?;
+                }
                 () = sleep_until(heard + patience) => {
                     let seconds = patience.as_secs_f32();
                     return Ok(End::again(format!("nothing was heard for {seconds:.1} s")));

@@ -1,6 +1,7 @@
 //! The agent against a server of its own words, on a simulated machine and on
 //! real Nix.
 
+mod history;
 mod journal;
 mod killed;
 mod kinds;

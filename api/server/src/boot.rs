@@ -10,14 +10,16 @@ use crate::metrics::Metrics;
 use crate::routes::activations::Remembered;
 use crate::running::Config;
 use crate::server::{Server, Shared};
+use crate::signer::{SignError, Signer};
 use api_wire::token::Secret;
+use ledger_core::checkpoint::{Checkpoint, InvalidOrigin, NoteKey, Origin};
 use ledger_core::event::{self, Reach};
 use ledger_core::rights::TokenKind;
 use ledger_core::{
     Command, EventId, NewEvent, NodeId, RequestId, StreamId, Timestamp, TokenId, Version,
     WorkspaceName,
 };
-use ledger_store::{Change, Clock, Expectation, Log, Write, WriteError};
+use ledger_store::{Change, Clock, Expectation, Log, OutputError, Write, WriteError};
 use projections::image::Image;
 use projections::{Runner, WaitError};
 use std::path::PathBuf;
@@ -46,6 +48,15 @@ pub enum StartError {
     /// The log does not take what a start records.
     #[error("the start cannot be recorded")]
     Record(#[source] WriteError),
+    /// The database does not tell of earlier runs.
+    #[error("the database does not tell when this server last lived")]
+    Look(#[source] OutputError),
+    /// The log cannot be signed.
+    #[error("the log cannot be signed")]
+    Sign(#[source] SignError),
+    /// The log cannot be named.
+    #[error("the log cannot be named")]
+    Origin(#[source] InvalidOrigin),
     /// Certificate or key cannot be used.
     #[error("TLS cannot be set up")]
     Tls(#[source] crate::tls::TlsError),
@@ -89,7 +100,11 @@ pub(crate) async fn boot(
     // The first start issues a token together with its workspace.
     let has_tokens = image.state.fleet.workspace(&WorkspaceName::initial()).is_some();
     let key = folder.token_key(has_tokens).map_err(StartError::Folder)?;
-    let node = folder.node(image.state.fleet.node()).map_err(StartError::Folder)?;
+    // A log that others share has their nodes, too.
+    let known = image.state.fleet.node().filter(|_| !log.is_shared());
+    let node = folder.node(known).map_err(StartError::Folder)?;
+    // Before anything is recorded: a restored backup is left as it is.
+    let (signer, forked) = begin_to_sign(config, folder.clone(), node, &log).await?;
     let server = Server::new(Shared {
         node,
         version: config.version.clone(),
@@ -98,6 +113,7 @@ pub(crate) async fn boot(
         log,
         live,
         key,
+        signer,
         refusals: Refusals::default(),
         registry,
         metrics,
@@ -112,6 +128,12 @@ pub(crate) async fn boot(
     }
     let admin_token = first_start(&server, &folder).await?;
     start_node(&server).await?;
+    if let Some(signed) = forked {
+        record(&server, Command::AcceptFork { node, signed }).await?;
+    }
+    let NoteKey { name: origin, key: public_key } = server.signer.name();
+    record(&server, Command::AddSigningKey { node, origin, public_key }).await?;
+    folder.show_signing_key(&server.signer.name()).map_err(StartError::Folder)?;
     Ok(Booted { server, runner, admin_token })
 }
 
@@ -129,16 +151,37 @@ async fn confirm_clock(server: &Server) -> Result<(), WriteError> {
 }
 
 /// Records the start, and with it what a killed run of this node left open.
-async fn start_node(server: &Server) -> Result<(), StartError> {
+pub(crate) async fn start_node(server: &Server) -> Result<(), StartError> {
+    let (node, version) = (server.node, server.version.clone());
+    let alive_until = server.log.last_seen(node).await.map_err(StartError::Look)?;
+    record(server, Command::StartNode { node, version, alive_until }).await
+}
+
+/// Records something of the start, and waits until the folds show it.
+async fn record(server: &Server, command: Command) -> Result<(), StartError> {
     let request = RequestId::new(uuid::Uuid::now_v7());
     let given = given::of_node(server.node, request);
-    let command = Command::StartNode {
-        node: server.node,
-        version: server.version.clone(),
-        alive_until: None,
-    };
     let written = server.commit(request, given, server.actor(), command).await;
     reach(server, written.map_err(StartError::Record)?).await
+}
+
+/// Makes the signer, which refuses a log that does not continue what was signed.
+async fn begin_to_sign(
+    config: &Config,
+    folder: Folder,
+    node: NodeId,
+    log: &Log,
+) -> Result<(Signer, Option<Checkpoint>), StartError> {
+    let known = log.state().await.and_then(|state| state.origin);
+    let origin = config.origin.clone().or(known).map_or_else(|| own_origin(node), Ok)?;
+    let keys = folder.signing_key(config.new_signing_key).map_err(StartError::Folder)?;
+    let begun = Signer::begin(folder, keys, origin, config.accept_fork, log).await;
+    begun.map_err(StartError::Sign)
+}
+
+/// The name of a log that nobody named.
+fn own_origin(node: NodeId) -> Result<Origin, StartError> {
+    format!("ledger/{node}").parse().map_err(StartError::Origin)
 }
 
 /// Makes the workspace `default` and the first admin token, if there is none yet.
@@ -166,7 +209,11 @@ async fn first_start(server: &Server, folder: &Folder) -> Result<Option<PathBuf>
             NewEvent::new(stream, admin_token(server, request_id, &secret)),
         ]),
     };
-    let written = server.log.write(write).await.map_err(StartError::Record)?;
+    let written = match server.log.write(write).await {
+        // Another server that shares the log began at the same moment.
+        Err(WriteError::Conflict { .. }) if server.log.is_shared() => return Ok(None),
+        written => written.map_err(StartError::Record)?,
+    };
     reach(server, written).await?;
     tracing::info!(file = ADMIN_TOKEN, "The workspace default and the first admin token are made.");
     Ok(Some(path))

@@ -6,17 +6,25 @@
 use api_wire::token::Secret;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use ledger_core::NodeId;
+use ledger_core::checkpoint::{Note, NoteKey};
 use ledger_core::rights::TokenKind;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::auth::key::TokenKey;
+use crate::signer::Keys;
 
 /// The file with the first admin token.
 pub(crate) const ADMIN_TOKEN: &str = "admin-token";
 /// The file with the node's id.
 const NODE: &str = "node";
+/// The file with the key that signs checkpoints.
+const SIGNING_KEY: &str = "signing-key";
+/// The file with the key that verifies them.
+const SIGNING_KEY_PUBLIC: &str = "signing-key.pub";
+/// The file with the last checkpoint that was signed.
+const CHECKPOINT: &str = "checkpoint";
 /// The file with the key under which tokens are hashed.
 const TOKEN_KEY: &str = "token-key";
 
@@ -43,7 +51,7 @@ pub enum FolderError {
     },
     /// A file that the log cannot do without is gone.
     #[error(
-        "{} is missing, and the tokens of this log are good with it only; restore the file from the backup that the log came from",
+        "{} is missing, and the tokens of this log are good with it only; restore the file from the backup that the log came from, or copy it from another server that shares the log",
         path.display()
     )]
     Missing {
@@ -61,6 +69,7 @@ pub enum FolderError {
 }
 
 /// The data folder, which only its owner may enter.
+#[derive(Clone)]
 pub(crate) struct Folder {
     path: PathBuf,
 }
@@ -134,6 +143,46 @@ impl Folder {
         let secret = Secret::new(TokenKind::Admin, &random);
         self.write(ADMIN_TOKEN, format!("{}\n", secret.reveal()).as_bytes())?;
         Ok((secret, path))
+    }
+
+    /// Returns the key that signs checkpoints, which is made at the first start, or
+    /// anew where it is to be another one.
+    pub(crate) fn signing_key(&self, anew: bool) -> Result<Keys, FolderError> {
+        let path = self.path.join(SIGNING_KEY);
+        if let Some(text) = read(&path)?.filter(|_| !anew) {
+            let bytes = HEXLOWER.decode(text.trim_ascii()).ok();
+            let what = "it must hold 64 hexadecimal digits; without a backup, `ledger serve --new-signing-key` makes another key";
+            return bytes
+                .and_then(|bytes| bytes.try_into().ok())
+                .map(Keys::new)
+                .ok_or(FolderError::Damaged { path, what });
+        }
+        let bytes = self.random(&path)?;
+        self.write(SIGNING_KEY, format!("{}\n", HEXLOWER.encode(&bytes)).as_bytes())?;
+        Ok(Keys::new(bytes))
+    }
+
+    /// Writes down the key that verifies checkpoints, for whoever hands it on.
+    pub(crate) fn show_signing_key(&self, key: &NoteKey) -> Result<(), FolderError> {
+        let text = format!("{key}\n");
+        if read(&self.path.join(SIGNING_KEY_PUBLIC))?.as_deref() == Some(text.as_bytes()) {
+            return Ok(());
+        }
+        self.write(SIGNING_KEY_PUBLIC, text.as_bytes())
+    }
+
+    /// Returns the last checkpoint that this server signed.
+    pub(crate) fn last_signed(&self) -> Result<Option<Note>, FolderError> {
+        let path = self.path.join(CHECKPOINT);
+        let Some(text) = read(&path)? else { return Ok(None) };
+        let what = "it must hold the last checkpoint that this server signed";
+        let note = String::from_utf8_lossy(&text).parse();
+        note.map(Some).map_err(|_| FolderError::Damaged { path, what })
+    }
+
+    /// Keeps a checkpoint before anybody sees it.
+    pub(crate) fn remember_signed(&self, note: &Note) -> Result<(), FolderError> {
+        self.write(CHECKPOINT, note.to_string().as_bytes())
     }
 
     fn random(&self, path: &Path) -> Result<[u8; TokenKey::BYTES], FolderError> {

@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+/// How long signed checkpoints are apart at least, and so the longest that an event
+/// goes unsigned.
+pub(crate) const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a connection is pinged unless told otherwise: under the minute after
 /// which common proxies and NATs forget an idle connection.
 pub const PING_INTERVAL: Duration = Duration::from_secs(20);

@@ -334,7 +334,9 @@ pub(crate) fn document() -> OpenApi {
             "POST" => HttpMethod::Post,
             _ => HttpMethod::Get,
         };
-        paths = paths.path(route.path, PathItem::new(method, route.operation(description)));
+        // The router's mark of a part with slashes is none of the description's.
+        let path = route.path.replace("{*", "{");
+        paths = paths.path(path, PathItem::new(method, route.operation(description)));
     }
     components = components.schemas_from_iter(schemas);
     let info = InfoBuilder::new()

@@ -93,11 +93,11 @@ impl From<WriteError> for Refusal {
             WriteError::Conflict { .. } => {
                 Self::unavailable(format!("{error}; send the same request again"))
             }
-            WriteError::Database(_) => {
+            WriteError::Database(ref why) => {
                 error!(error = chain(&error), "A write failed.");
-                Self::unavailable(
-                    "the database failed, and whether the write came through is open; send the same request again",
-                )
+                Self::unavailable(format!(
+                    "the database failed ({why}), and whether the write came through is open; send the same request again"
+                ))
             }
         }
     }

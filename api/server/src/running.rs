@@ -4,9 +4,12 @@ use crate::boot::{Booted, StartError, boot};
 use crate::given;
 use crate::limits;
 use crate::listener::{Ended, Listener};
+use crate::nodes;
 use crate::routes::{monitoring_router, router};
 use crate::server::Server;
+use crate::signer::{SignError, Signer};
 use crate::tls::Certificate;
+use ledger_core::checkpoint::Origin;
 use ledger_core::names::ProgramVersion;
 use ledger_core::{Command, NodeId, RequestId};
 use ledger_store::{Clock, Log};
@@ -31,10 +34,20 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// How often agents are pinged; [`limits::PING_INTERVAL`] unless there is a reason.
     pub ping_interval: Duration,
+    /// How long a server that shares the log may give no sign of life until the
+    /// others record it as lost.
+    pub node_timeout: Duration,
     /// The program's version.
     pub version: ProgramVersion,
     /// Whether the operator vouches for a clock that had jumped.
     pub confirm_clock: bool,
+    /// The name of the log, under which checkpoints are signed. Without it, the name
+    /// that the log has, or one made from the first server's id.
+    pub origin: Option<Origin>,
+    /// Whether another key is to sign from now on.
+    pub new_signing_key: bool,
+    /// Whether to sign a log that does not continue what was signed.
+    pub accept_fork: bool,
 }
 
 /// The files of certificate and key, in PEM. They are read again when they change.
@@ -53,6 +66,8 @@ pub struct Running {
     listener: Listener,
     monitoring: Option<Listener>,
     reloads: Option<JoinHandle<()>>,
+    signing: JoinHandle<()>,
+    watching: JoinHandle<()>,
     admin_token: Option<PathBuf>,
 }
 
@@ -97,8 +112,10 @@ pub async fn start(config: Config, log: Log, clock: Arc<dyn Clock>) -> Result<Ru
         }
     };
     let reloads = tls.map(|tls| tokio::spawn(tls.follow()));
+    let signing = tokio::spawn(Signer::follow(server.clone()));
+    let watching = tokio::spawn(nodes::watch(server.clone(), config.node_timeout));
     tracing::info!(address = %listener.address, node = %server.node, "The server listens.");
-    Ok(Running { server, runner, listener, monitoring, reloads, admin_token })
+    Ok(Running { server, runner, listener, monitoring, reloads, signing, watching, admin_token })
 }
 
 async fn listen(
@@ -156,7 +173,7 @@ impl Running {
     /// Stops in good order: agents are told, requests under way end, the stop is
     /// recorded, and the log is closed.
     pub async fn stop(self) {
-        let Self { server, runner, listener, monitoring, reloads, .. } = self;
+        let Self { server, runner, listener, monitoring, reloads, signing, watching, .. } = self;
         server.stopping.cancel();
         server.registry.stop();
         server.sessions.close();
@@ -176,7 +193,16 @@ impl Running {
         if let Some(monitoring) = monitoring {
             monitoring.stop().await;
         }
+        // It ends with the stop, so that it records no start after it.
+        let _ = watching.await;
         stop_node(&server).await;
+        // The last act: what this run wrote is signed, its own stop included.
+        signing.abort();
+        let _ = signing.await;
+        if let Err(error) = server.signer.sign(&server.log).await {
+            let error: SignError = error;
+            tracing::warn!(error = crate::problem::chain(&error), "The stop is not signed.");
+        }
         runner.stop().await;
         server.log.close().await;
     }

@@ -7,6 +7,7 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::problem::Refusal;
 use crate::routes::activations::Remembered;
+use crate::signer::Signer;
 use ledger_core::event::Digest;
 use ledger_core::names::ProgramVersion;
 use ledger_core::record::ActorKind;
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) log: Log,
     pub(crate) live: Live<Image>,
     pub(crate) key: TokenKey,
+    pub(crate) signer: Signer,
     pub(crate) refusals: Refusals,
     pub(crate) registry: Arc<Registry>,
     pub(crate) metrics: Arc<Metrics>,
@@ -79,7 +81,8 @@ impl Server {
         let write = Write { request_id, given, actor, expect: Vec::new(), change };
         let begun = Instant::now();
         let written = tokio::time::timeout(limits::WRITE_TIMEOUT, self.log.write(write)).await;
-        let written = written.unwrap_or_else(|late| Err(WriteError::Database(Box::new(late))));
+        let late = || format!("no answer within {} s", limits::WRITE_TIMEOUT.as_secs());
+        let written = written.unwrap_or_else(|_| Err(WriteError::Database(late().into())));
         self.metrics.append(&written, begun.elapsed());
         written
     }
@@ -109,7 +112,7 @@ impl Server {
             return Some(crate::problem::chain(&fault));
         }
         match self.log.readiness() {
-            Readiness::Ready => None,
+            Readiness::Ready => self.signer.fault(),
             Readiness::NotReady(why) => Some(why),
         }
     }

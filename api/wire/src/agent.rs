@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! server → Challenge        agent → Hello (signs it)       server → Welcome | Goodbye
+//!                           agent → History                server → History
 //! server → Events…          agent → Claim                  server → Claimed | ClaimRefused
 //!                           agent → Output, Report         server → Acknowledged | Refused
 //! ```
@@ -18,6 +19,7 @@ use ledger_core::ids::{
     ActivationId, DeploymentId, EventId, NodeId, Position, RequestId, SessionId, Version,
 };
 use ledger_core::key::PublicKey;
+use ledger_core::merkle::NodeHash;
 use ledger_core::names::{AgentName, ProgramVersion, StorePath, System, WorkspaceName};
 use ledger_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -52,6 +54,16 @@ pub enum FromServer {
         /// How often both sides ping, in milliseconds. After three times as
         /// long without a sign of life, either side ends the connection.
         ping_interval_ms: u64,
+    },
+    /// The answer to [`FromAgent::History`]: what the log is, and that it only grew.
+    History {
+        /// The newest signed checkpoint; none before the first.
+        checkpoint: Option<String>,
+        /// The hashes that lead from the log that the agent knows to that of the
+        /// checkpoint (RFC 6962, 2.1.2). Empty where that cannot be.
+        proof: Vec<NodeHash>,
+        /// The keys that sign, as C2SP writes verifier keys.
+        keys: Vec<String>,
     },
     /// Events of the agent's stream, gapless and in order.
     Events {
@@ -172,6 +184,12 @@ pub enum FromAgent {
         signature: String,
         /// The newest version of its stream that it has seen. None without state.
         cursor: Option<Version>,
+    },
+    /// Show the newest checkpoint, and that it continues what this agent has seen.
+    /// Asked first of all on a session, and about once an hour.
+    History {
+        /// The size of the log that the agent knows; none if it knows none.
+        size: Option<u64>,
     },
     /// May this deployment begin?
     Claim {

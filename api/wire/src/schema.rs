@@ -156,6 +156,21 @@ stand_ins! {
         chars: (52, 56),
         example: "ldg_read_AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA",
     }.schema();
+    /// A tile's place: its index in groups of three digits, all but the last behind
+    /// an x, and `.p/WIDTH` for a part of it.
+    TilePath = |what| Text {
+        what,
+        pattern: r"^(x(00[1-9]|0[1-9][0-9]|[1-9][0-9]{2})/(x[0-9]{3}/){0,4})?[0-9]{3}(\.p/([1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5]))?$",
+        chars: (3, 40),
+        example: "x001/234",
+    }.schema();
+    /// A hash of the tree: SHA-256, in base 64.
+    NodeHash = |what| Text {
+        what,
+        pattern: "^[A-Za-z0-9+/]{43}=$",
+        chars: (44, 44),
+        example: "CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=",
+    }.schema();
     /// A BLAKE3 digest: 64 hexadecimal digits.
     Digest = |what| Text {
         what,

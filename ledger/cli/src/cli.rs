@@ -6,16 +6,20 @@ use crate::screen::watched;
 use crate::verbs::activate::Activate;
 use crate::verbs::agent::Agent;
 use crate::verbs::agents::Agents;
+use crate::verbs::archive::{Export, Import};
+use crate::verbs::backup::{Backup, Migrate};
 use crate::verbs::cancel::Cancel;
 use crate::verbs::demo::Demo;
 use crate::verbs::deployment::ShowDeployment;
 use crate::verbs::deployments::Deployments;
 use crate::verbs::doctor::Doctor;
+use crate::verbs::erase::Erase;
 use crate::verbs::log::Log;
 use crate::verbs::login::{Login, Logout};
 use crate::verbs::serve::Serve;
 use crate::verbs::shell::{Completions, Manual};
 use crate::verbs::token::TokenVerb;
+use crate::verbs::verify::Verify;
 use crate::verbs::workspace::Workspace;
 use clap::{Parser, Subcommand};
 
@@ -54,8 +58,14 @@ enum Verb {
     Deployments(Deployments),
     Deployment(ShowDeployment),
     Log(Log),
+    Erase(Erase),
     Token(TokenVerb),
     Workspace(Workspace),
+    Verify(Verify),
+    Export(Export),
+    Import(Import),
+    Backup(Backup),
+    Migrate(Migrate),
     Doctor(Box<Doctor>),
     Demo(Demo),
     Completions(Completions),
@@ -89,8 +99,14 @@ impl Cli {
             Verb::Deployments(deployments) => watched(WAITING, deployments.run()).await,
             Verb::Deployment(deployment) => watched(WAITING, deployment.run()).await,
             Verb::Log(log) => log.run().await,
+            Verb::Erase(erase) => watched(WAITING, erase.run()).await,
             Verb::Token(token) => watched(WAITING, token.run()).await,
             Verb::Workspace(workspace) => watched(WAITING, workspace.run()).await,
+            Verb::Verify(verify) => verify.run().await,
+            Verb::Export(export) => export.run().await,
+            Verb::Import(import) => import.run().await,
+            Verb::Backup(backup) => backup.run().await,
+            Verb::Migrate(migrate) => migrate.run().await,
             Verb::Doctor(doctor) => doctor.run().await,
             Verb::Demo(demo) => demo.run().await,
             Verb::Completions(completions) => completions.run(),

@@ -16,7 +16,7 @@ pub(crate) enum Exit {
     Failed = 1,
     /// The command line, the environment or deploy.json is wrong.
     Usage = 2,
-    /// History is not what it was: the server's log was rolled back.
+    /// History is not what it was: it was tampered with, or rolled back.
     Fault = 3,
     /// The server refused.
     Refused = 4,

@@ -112,6 +112,10 @@ fn telling(event: &Event) -> String {
         Event::ClockConfirmed(e) => {
             format!("clock {}, last recorded {}", seconds(e.clock), seconds(e.last_recorded_at))
         }
+        Event::NodeLost(e) => format!("alive until {}", seconds(e.alive_until)),
+        Event::SigningKeyAdded(e) => format!("{} signs as {}", e.public_key, e.origin),
+        Event::ForkAccepted(e) => format!("in place of {} events with the root {}", e.size, e.root),
+        Event::AnnexErased(e) => format!("of event {}", e.position),
         Event::DeploymentRequested(_)
         | Event::DeploymentSuperseded(_)
         | Event::DeploymentCancelled(_)

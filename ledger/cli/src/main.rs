@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod connection;
 mod daemon;
+mod database;
 mod doctor;
 mod failure;
 mod hint;

@@ -62,10 +62,7 @@ impl SealedAnnex {
     /// Returns the digest that the envelope covers: BLAKE3 in key-derivation
     /// mode over salt and bytes.
     pub fn digest(&self) -> AnnexDigest {
-        let mut hasher = blake3::Hasher::new_derive_key("ledger 2026-11 annex");
-        hasher.update(&self.salt);
-        hasher.update(&self.bytes);
-        AnnexDigest(*hasher.finalize().as_bytes())
+        AnnexDigest::over(&self.salt, &self.bytes)
     }
 
     /// Reads the bytes. `None` when they are no annex.
@@ -77,3 +74,13 @@ impl SealedAnnex {
 /// The salted BLAKE3 of an annex, which stays when the annex is erased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnnexDigest(pub [u8; 32]);
+
+impl AnnexDigest {
+    /// Digests salt and bytes, as [`SealedAnnex::digest`] does.
+    pub fn over(salt: &[u8; 16], bytes: &[u8]) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("ledger 2026-11 annex");
+        hasher.update(salt);
+        hasher.update(bytes);
+        Self(*hasher.finalize().as_bytes())
+    }
+}

@@ -73,9 +73,13 @@ macro_rules! events {
 
             /// Returns the payload's bytes: JSON in the order of the fields.
             pub fn encode(&self) -> Vec<u8> {
-                let encoded = match self { $(Self::$name(event) => serde_json::to_vec(event),)* };
+                // Most have some 170 bytes, and none of these is moved while it grows.
+                let mut bytes = Vec::with_capacity(256);
+                let encoded = match self {
+                    $(Self::$name(event) => serde_json::to_writer(&mut bytes, event),)*
+                };
                 // Structs of strings, numbers and maps with string keys cannot fail to encode.
-                encoded.unwrap_or_default()
+                encoded.map_or_else(|_| Vec::new(), |()| bytes)
             }
 
             /// Reads an event from its stored type and payload.

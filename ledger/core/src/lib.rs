@@ -28,6 +28,7 @@ pub mod spec;
 pub mod state;
 pub mod stream;
 pub mod time;
+pub mod verify;
 pub mod workspace;
 
 pub use annex::{Annex, AnnexDigest, SealedAnnex};

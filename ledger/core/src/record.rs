@@ -1,5 +1,9 @@
 //! The record: one event as it stands in the log, and the bytes that prove it.
 
+mod envelope;
+
+pub use envelope::{Columns, InvalidEnvelope};
+
 use crate::annex::{AnnexDigest, SealedAnnex};
 use crate::event::Digest as ContentDigest;
 use crate::event::{DecodeError, Event};
@@ -116,9 +120,6 @@ pub struct Record {
 /// Any JSON, as a payload is when its type does not matter.
 pub type Json = serde_json::Value;
 
-/// The version of the envelope's layout, and its first bytes.
-const ENVELOPE_MAGIC: &[u8; 4] = b"LDG1";
-
 impl Record {
     /// Reads the event out of type and payload.
     pub fn event(&self) -> Result<Event, DecodeError> {
@@ -141,71 +142,8 @@ impl Record {
         *blake3::hash(&self.payload).as_bytes()
     }
 
-    /// Returns the envelope: the one binary layout that covers every stored column.
-    ///
-    /// Integers are big-endian; text is UTF-8 behind its length. In this order:
-    ///
-    /// | bytes | what |
-    /// |---|---|
-    /// | 4 | `LDG1` |
-    /// | 8 | position |
-    /// | 2 + n | stream |
-    /// | 8 | version |
-    /// | 16 | event id |
-    /// | 1 + n | type |
-    /// | 8 | occurred at, microseconds since 1970, two's complement |
-    /// | 8 | recorded at, likewise |
-    /// | 1 | actor's kind |
-    /// | 1 + n | actor's id |
-    /// | 1 | which of the next four are there: 1 correlation, 2 causation, 4 annex, 8 request |
-    /// | 16 | correlation id, if there |
-    /// | 16 | causation id, if there |
-    /// | 32 | annex digest, if there |
-    /// | 8 + 4 | digest of what the client gave, and the number of events of the write, if there |
-    /// | 32 | BLAKE3 of the payload |
-    pub fn envelope(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256);
-        out.extend_from_slice(ENVELOPE_MAGIC);
-        out.extend_from_slice(&self.position.0.to_be_bytes());
-        let stream = self.stream.to_string();
-        // The longest stream name has 5 + 1 + 63 + 1 + 128 bytes.
-        out.extend_from_slice(&u16::try_from(stream.len()).unwrap_or(u16::MAX).to_be_bytes());
-        out.extend_from_slice(stream.as_bytes());
-        out.extend_from_slice(&self.version.0.to_be_bytes());
-        out.extend_from_slice(&self.event_id.bytes());
-        put_short(&mut out, &self.type_name);
-        out.extend_from_slice(&self.occurred_at.micros().to_be_bytes());
-        out.extend_from_slice(&self.recorded_at.micros().to_be_bytes());
-        out.push(self.actor.kind.code());
-        put_short(&mut out, &self.actor.id);
-        out.push(
-            u8::from(self.correlation_id.is_some())
-                | u8::from(self.causation_id.is_some()) << 1
-                | u8::from(self.annex_digest.is_some()) << 2
-                | u8::from(self.given.is_some()) << 3,
-        );
-        for id in [self.correlation_id, self.causation_id].into_iter().flatten() {
-            out.extend_from_slice(&id.bytes());
-        }
-        if let Some(AnnexDigest(digest)) = self.annex_digest {
-            out.extend_from_slice(&digest);
-        }
-        if let Some(Given { digest, events }) = self.given {
-            out.extend_from_slice(&digest);
-            out.extend_from_slice(&events.to_be_bytes());
-        }
-        out.extend_from_slice(&self.payload_digest());
-        out
-    }
-
     /// Returns the leaf hash of RFC 6962: SHA-256 over a zero byte and the envelope.
     pub fn leaf_hash(&self) -> NodeHash {
         NodeHash::leaf(&self.envelope())
     }
-}
-
-/// Puts text of at most 255 bytes behind its length in one byte.
-fn put_short(out: &mut Vec<u8>, text: &str) {
-    out.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
-    out.extend_from_slice(text.as_bytes());
 }

@@ -4,10 +4,13 @@ use crate::read::{Annexes, ReadError, StoredOutput};
 use futures_util::future::BoxFuture;
 use ledger_core::merkle::{Tile, TileId};
 use ledger_core::record::Given;
-use ledger_core::{DeploymentId, EventId, Position, Record, RequestId, StreamId, Version};
+use ledger_core::{
+    DeploymentId, EventId, NodeId, Position, Record, RequestId, StreamId, Timestamp, Version,
+};
 use std::collections::HashMap;
 use std::future::Future;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 /// Where the log ends, as the database says once its lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +47,17 @@ impl Request {
 pub(crate) struct Erasure {
     pub(crate) position: Position,
     pub(crate) ordered: Position,
+}
+
+/// A server that shares the log, as the database heard of it last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sign {
+    /// Which.
+    pub node: NodeId,
+    /// When it gave its last sign of life.
+    pub seen_at: Timestamp,
+    /// How long ago that is.
+    pub silent: Duration,
 }
 
 /// A signed checkpoint.
@@ -88,6 +102,9 @@ pub(crate) struct Failure {
 /// did, it need not lock before: the commit then fails as [overtaken](Failure::overtaken),
 /// and the next `lock` is one.
 pub(crate) trait Append: Send + 'static {
+    /// Whether several servers may share the database.
+    const SHARED: bool;
+
     /// Whether its calls block, so that the writer needs a thread for itself.
     const THREAD: bool;
 
@@ -133,8 +150,27 @@ pub(crate) trait Append: Send + 'static {
     /// log, and tells where the log ends.
     fn probe(&mut self) -> impl Future<Output = Result<Head, Failure>> + Send;
 
+    /// Gives a sign of life, and tells of the other servers.
+    fn beat(&mut self, node: NodeId) -> impl Future<Output = Result<Vec<Sign>, Failure>> + Send;
+
+    /// Returns when a server gave its last sign of life, if it ever did.
+    fn last_seen(
+        &mut self,
+        node: NodeId,
+    ) -> impl Future<Output = Result<Option<Timestamp>, Failure>> + Send;
+
     /// Closes the database and lets go of it.
     fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// A writing side that takes a whole log as it is, into a database with none.
+pub(crate) trait Bulk {
+    /// Inserts everything behind what was inserted before.
+    fn insert(&mut self, rows: &Rows) -> impl Future<Output = Result<(), Failure>>;
+
+    /// Makes all of it seen and durable. Before, a database that others use shows
+    /// nothing of it.
+    fn commit(&mut self) -> impl Future<Output = Result<(), Failure>>;
 }
 
 /// The reading side. Every part of a server shares it.

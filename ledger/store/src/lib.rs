@@ -10,6 +10,7 @@
 //! to `migrations/` and name it in the database's `migrations.rs`; a released
 //! file is never edited.
 
+mod archive;
 mod backend;
 mod clock;
 mod limits;
@@ -19,11 +20,19 @@ mod postgres;
 mod read;
 mod sqlite;
 mod tree;
+mod verify;
 mod write;
 mod writer;
 
+pub use archive::{
+    ArchiveError, Range, export_postgres, export_sqlite, import_postgres, import_sqlite,
+    verify_archive,
+};
+pub use backend::Sign;
 pub use clock::{Clock, SystemClock};
 pub use log::Log;
 pub use open::{OpenError, Options, Readiness};
 pub use read::{Annexes, ReadError, StoredOutput};
+pub use sqlite::{Backup, Interrupt};
+pub use verify::{Progress, VerifyError, Watch, verify_postgres, verify_sqlite};
 pub use write::{Change, Expectation, OutputError, OutputWrite, Write, WriteError, Written};

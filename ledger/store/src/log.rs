@@ -1,6 +1,6 @@
 //! The handle on the log.
 
-use crate::backend::{Append, Read, SignedNote};
+use crate::backend::{Append, Read, Sign, SignedNote};
 use crate::clock::Clock;
 use crate::limits;
 use crate::open::{OpenError, Options, Readiness};
@@ -12,7 +12,9 @@ use crate::write::{OutputError, OutputWrite, Write, WriteError, Written};
 use crate::writer::{Signals, Task, Writer};
 use ledger_core::checkpoint::Note;
 use ledger_core::merkle::{TileId, TileSource, Tree};
-use ledger_core::{DeploymentId, EventId, Position, Record, State, StreamId, Timestamp, Version};
+use ledger_core::{
+    DeploymentId, EventId, NodeId, Position, Record, State, StreamId, Timestamp, Version,
+};
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ pub struct Log {
     output_head: watch::Receiver<u64>,
     readiness: watch::Receiver<Readiness>,
     done: watch::Receiver<()>,
+    shared: bool,
 }
 
 impl Log {
@@ -75,6 +78,11 @@ impl Log {
         Ok(log)
     }
 
+    /// Creates or migrates the log in a data folder that no server uses.
+    pub async fn migrate_sqlite(folder: &Path) -> Result<(), OpenError> {
+        sqlite::migrate_alone(folder).await
+    }
+
     /// Creates or migrates the schema in a PostgreSQL database, by a login that
     /// may: a superuser, or the database's owner if it has CREATEROLE.
     ///
@@ -109,7 +117,8 @@ impl Log {
         } else {
             tokio::spawn(writer.run());
         }
-        let log = Self { inbox, reader, head, output_head, readiness, done };
+        let shared = A::SHARED;
+        let log = Self { inbox, reader, head, output_head, readiness, done, shared };
         Ok((log, head_tx, output_head_tx))
     }
 
@@ -326,9 +335,34 @@ impl Log {
     /// Stores a signed checkpoint, unless there is a newer one.
     pub async fn write_checkpoint(&self, note: &Note) -> Result<(), OutputError> {
         let (reply, answer) = oneshot::channel();
-        let unavailable = || OutputError::Unavailable { why: CLOSED.to_owned() };
         let signed = SignedNote { size: note.checkpoint().size, note: note.to_string() };
-        self.inbox.send(Task::Checkpoint { signed, reply }).await.map_err(|_| unavailable())?;
+        self.ask(Task::Checkpoint { signed, reply }, answer).await
+    }
+
+    /// Returns whether other servers may have the log open, too.
+    pub fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    /// Gives a sign of life of this server, and tells of the others.
+    pub async fn beat(&self, node: NodeId) -> Result<Vec<Sign>, OutputError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Task::Beat { node, reply }, answer).await
+    }
+
+    /// Returns when a server gave its last sign of life, if it ever did.
+    pub async fn last_seen(&self, node: NodeId) -> Result<Option<Timestamp>, OutputError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Task::LastSeen { node, reply }, answer).await
+    }
+
+    async fn ask<T>(
+        &self,
+        task: Task,
+        answer: oneshot::Receiver<Result<T, OutputError>>,
+    ) -> Result<T, OutputError> {
+        let unavailable = || OutputError::Unavailable { why: CLOSED.to_owned() };
+        self.inbox.send(task).await.map_err(|_| unavailable())?;
         answer.await.unwrap_or_else(|ended| Err(OutputError::Database(Box::new(ended))))
     }
 
@@ -350,8 +384,8 @@ impl Log {
         self.closed().await;
     }
 
-    /// Returns the state that the next decision would be taken from. For tests.
-    #[doc(hidden)]
+    /// Returns the state that the next decision would be taken from; `None` if the
+    /// log is closed.
     pub async fn state(&self) -> Option<State> {
         let (reply, answer) = oneshot::channel();
         self.inbox.send(Task::State { reply }).await.ok()?;
@@ -366,9 +400,12 @@ impl Log {
         let unavailable = || WriteError::Unavailable { why: CLOSED.to_owned() };
         self.inbox.send(task).await.map_err(|_| unavailable())?;
         // Without an answer the writer ended in the middle: nobody knows whether it committed.
-        answer.await.unwrap_or_else(|ended| Err(WriteError::Database(Box::new(ended))))
+        answer.await.unwrap_or_else(|_| Err(WriteError::Database(ENDED.into())))
     }
 }
+
+/// Why a write that was taken has no answer.
+const ENDED: &str = "the log's writer ended in the middle";
 
 /// Runs the writer of a database whose calls block, on a thread for itself.
 fn on_a_thread(writer: impl Future<Output = ()> + Send + 'static) -> Result<(), OpenError> {

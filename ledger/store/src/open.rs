@@ -21,9 +21,10 @@ pub enum OpenError {
         /// The newest that this program knows.
         known: u32,
     },
-    /// This program is newer than it. On SQLite it is migrated when it is opened.
+    /// This program is newer than it. On SQLite it is migrated when it is opened to
+    /// write.
     #[error(
-        "the log has schema {found}, this program needs {known}; run `ledger migrate --database …` with a login that may, then start again"
+        "the log has schema {found}, this program needs {known}; run `ledger migrate` (on PostgreSQL with a login that may), then try again"
     )]
     TooOld {
         /// Its schema; 0 for none at all.

@@ -120,9 +120,14 @@ impl Memory {
 
 /// Returns the value below or at which so many hundredths of the samples are.
 pub(crate) fn quantile<T: Copy + Ord>(samples: &[T], hundredths: usize) -> Result<T> {
+    quantile_of(samples, hundredths * 10)
+}
+
+/// The same in thousandths.
+pub(crate) fn quantile_of<T: Copy + Ord>(samples: &[T], thousandths: usize) -> Result<T> {
     let mut sorted = samples.to_vec();
     sorted.sort_unstable();
-    let rank = (sorted.len() * hundredths).div_ceil(100).max(1);
+    let rank = (sorted.len() * thousandths).div_ceil(1000).max(1);
     sorted.get(rank - 1).copied().context("there are no samples")
 }
 

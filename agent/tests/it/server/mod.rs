@@ -1,6 +1,7 @@
 //! A server that speaks the agent's protocol and decides by the real core, in
 //! memory.
 
+mod history;
 mod world;
 
 use api_wire::agent::{FromAgent, FromServer, PATH, Pending};
@@ -18,6 +19,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use uuid::Uuid;
 
+pub use history::leaves;
 pub use world::*;
 
 /// How long a test waits for what it expects.

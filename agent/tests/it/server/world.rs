@@ -1,5 +1,6 @@
 //! What the server knows, and how it answers.
 
+use super::history::History;
 use api_wire::agent::{FromAgent, FromServer, GoodbyeReason, StreamEvent};
 use api_wire::problem::Code;
 use data_encoding::BASE64;
@@ -45,6 +46,8 @@ pub struct World {
     pub refuse_tokens: bool,
     /// Events that are left out before the next ones are sent.
     pub leave_out: usize,
+    /// What it shows of its history.
+    pub history: History,
     /// Not a word after Welcome, no pong either.
     pub mute: bool,
     /// How many sessions were treated so.
@@ -128,6 +131,7 @@ impl World {
     pub fn answer(&mut self, session: SessionId, message: FromAgent) -> Option<FromServer> {
         match message {
             FromAgent::Hello { .. } | FromAgent::Goodbye {} => None,
+            FromAgent::History { size } => Some(self.history.show(size)),
             FromAgent::Claim { request_id, deployment } => {
                 if let Some(code) = self.refuse_claims {
                     return Some(refusal(request_id, code));

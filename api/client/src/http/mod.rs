@@ -7,12 +7,14 @@
 
 mod error;
 mod events;
+mod mirror;
 mod probe;
 mod retry;
 mod routes;
 
 pub use error::RequestError;
 pub use events::{Events, Streamed};
+pub use mirror::{Mirror, MirrorError};
 pub use probe::{Probe, ProbeError, TextError, probe, text_at};
 pub use retry::{Retry, random};
 pub use routes::{DeploymentRef, InvalidDeploymentRef};

@@ -2,10 +2,11 @@
 
 use super::{Client, Request, RequestError};
 use api_wire::http::{
-    ActivateAnswer, ActivateRequest, AgentList, AgentsQuery, CancelRequest, CreateWorkspaceRequest,
-    Deployment, DeploymentList, DeploymentsQuery, Health, IssueTokenRequest, IssuedToken, LogPage,
-    LogQuery, OutputPage, OutputQuery, Recorded, RekeyRequest, RetireRequest, RevokeTokenRequest,
-    TokenList, TokensQuery, WhoAmI, WorkspaceList, WorkspaceQuery, WorkspacesQuery,
+    ActivateAnswer, ActivateRequest, AgentList, AgentsQuery, CancelRequest, ConsistencyProof,
+    ConsistencyQuery, CreateWorkspaceRequest, Deployment, DeploymentList, DeploymentsQuery,
+    EraseRequest, Health, IssueTokenRequest, IssuedToken, LogPage, LogQuery, OutputPage,
+    OutputQuery, Recorded, RekeyRequest, RetireRequest, RevokeTokenRequest, SigningKeys, TokenList,
+    TokensQuery, WhoAmI, WorkspaceList, WorkspaceQuery, WorkspacesQuery,
 };
 use ledger_core::ids::{ActivationId, DeploymentId, TokenId};
 use ledger_core::names::AgentName;
@@ -233,6 +234,31 @@ impl Client {
             wait: Duration::ZERO,
         };
         self.send(request).await
+    }
+
+    /// Erases the annex of an event.
+    pub async fn erase(&self, body: &EraseRequest) -> Result<Recorded, RequestError> {
+        let request = Request {
+            method: Method::POST,
+            path: "/v1/erasures",
+            query: None::<&()>,
+            body: Some(body),
+            wait: Duration::ZERO,
+        };
+        self.send(request).await
+    }
+
+    /// Proves that the log of one size begins with that of another one.
+    pub async fn prove_growth(
+        &self,
+        query: &ConsistencyQuery,
+    ) -> Result<ConsistencyProof, RequestError> {
+        self.get("/v1/proofs/consistency", query, None).await
+    }
+
+    /// Lists the keys that sign checkpoints.
+    pub async fn signing_keys(&self) -> Result<SigningKeys, RequestError> {
+        self.get("/v1/signing-keys", &(), None).await
     }
 
     /// Tells whether the server can write.

@@ -106,6 +106,11 @@ impl Registry {
                         entry.end(Ending::Retired);
                     }
                 }
+                StreamId::Sessions(workspace) => {
+                    if let Some(agents) = table.workspaces.get_mut(workspace) {
+                        end_elsewhere(agents, &record);
+                    }
+                }
                 StreamId::Workspace(workspace) => {
                     if let Ok(Event::TokenRevoked(revoked)) = record.event()
                         && let Some(agents) = table.workspaces.get_mut(workspace)
@@ -149,6 +154,32 @@ impl Registry {
     fn table(&self) -> MutexGuard<'_, Table> {
         // Each change is whole before anything could panic.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends sessions of which the log says that they are over: another server took
+/// the agent in, or took this server for dead.
+fn end_elsewhere(agents: &mut HashMap<AgentName, Entry>, record: &Record) {
+    match record.event() {
+        Ok(Event::AgentConnected(event)) => {
+            let is_older =
+                |entry: &Entry| entry.session != event.session && entry.opened < record.position;
+            if agents.get(&event.agent).is_some_and(is_older)
+                && let Some(entry) = agents.remove(&event.agent)
+            {
+                entry.end(Ending::Replaced);
+            }
+        }
+        Ok(Event::SessionsLost(event)) => {
+            for lost in &event.sessions {
+                if agents.get(&lost.agent).is_some_and(|entry| entry.session == lost.session)
+                    && let Some(entry) = agents.remove(&lost.agent)
+                {
+                    entry.end(Ending::Unavailable("this server was taken for dead".to_owned()));
+                }
+            }
+        }
+        _ => {}
     }
 }
 

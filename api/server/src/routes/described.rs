@@ -4,11 +4,13 @@
 use crate::openapi::Description;
 use crate::routes::docs::file_names;
 use api_wire::http::{
-    ActivateAnswer, ActivateRequest, AgentList, AgentsQuery, CancelRequest, CreateWorkspaceRequest,
-    Deployment, DeploymentList, DeploymentsQuery, EVENT_STREAM, EventsFormat, EventsQuery, Health,
+    ActivateAnswer, ActivateRequest, AgentList, AgentsQuery, CancelRequest, ConsistencyProof,
+    ConsistencyQuery, CreateWorkspaceRequest, Deployment, DeploymentList, DeploymentsQuery,
+    EVENT_STREAM, EraseRequest, EventsFormat, EventsQuery, Health, InclusionProof, InclusionQuery,
     IssueTokenRequest, IssuedToken, JSON_LINES, LogEvent, LogPage, LogQuery, OutputPage,
-    OutputQuery, Recorded, RekeyRequest, RetireRequest, RevokeTokenRequest, StreamCursor,
-    StreamProblem, TokenList, TokensQuery, WhoAmI, WorkspaceList, WorkspaceQuery, WorkspacesQuery,
+    OutputQuery, Recorded, RekeyRequest, RetireRequest, RevokeTokenRequest, SigningKeys,
+    StreamCursor, StreamProblem, TokenList, TokensQuery, WhoAmI, WorkspaceList, WorkspaceQuery,
+    WorkspacesQuery,
 };
 use api_wire::problem::Code;
 use api_wire::schema::{self, refer};
@@ -90,6 +92,72 @@ pub(super) fn read_output() -> Description {
     .answers::<OutputPage>("Chunks, in order for each deployment, and where to ask on.")
     .refuses(&[Code::WorkspaceNotFound, Code::NotFound, Code::DeploymentNotFound])
     .refuses(&[Code::Unavailable])
+}
+
+pub(super) fn prove_event() -> Description {
+    Description::new(
+        "Prove an event",
+        "The way from one event to the root of the tree, which a signed checkpoint names. With the event as the log shows it, it proves that the event is in the log as it is. A token of one workspace gets the proofs of its own events.",
+    )
+    .query::<InclusionQuery>()
+    .answers::<InclusionProof>("The proof.")
+    .refuses(&[Code::NotFound, Code::Unavailable])
+}
+
+pub(super) fn prove_growth() -> Description {
+    Description::new(
+        "Prove that the log only grew",
+        "The hashes that lead from the root of an older tree to that of a newer one: what was in the log is in it still, unchanged and at its place.",
+    )
+    .query::<ConsistencyQuery>()
+    .answers::<ConsistencyProof>("The proof.")
+    .refuses(&[Code::Unavailable])
+}
+
+pub(super) fn list_signing_keys() -> Description {
+    Description::new("List the keys that sign", "Who signs checkpoints of this log, or did.")
+        .answers::<SigningKeys>("The name of the log and its keys.")
+        .refuses(&[Code::Unavailable])
+}
+
+pub(super) fn erase_annex() -> Description {
+    Description::new(
+        "Erase an annex",
+        "Removes what may be erased of an event: network addresses, names and words of people. The event stays, every proof stays valid, and the order is itself an event.",
+    )
+    .body::<EraseRequest>()
+    .answers::<Recorded>(RECORDED)
+    .refuses(&[Code::AnnexNotFound])
+}
+
+pub(super) fn show_checkpoint() -> Description {
+    Description::new(
+        "Show the newest checkpoint",
+        "A signed note (C2SP tlog-checkpoint) over the size of the log and the root of its tree.",
+    )
+    .answers_other(200, Some("text/plain"), "The note.")
+    .refuses(&[Code::NotFound, Code::Unavailable, Code::Internal])
+}
+
+pub(super) fn show_tile() -> Description {
+    Description::new(
+        "Load a tile",
+        "Hashes of the tree (C2SP tlog-tiles): 256, or fewer where the path ends in `.p/WIDTH`. They say nothing of what the events are.",
+    )
+    .path("level", refer::<schema::Integer>(), "The level of the tile, from 0.")
+    .path("index", refer::<schema::TilePath>(), "The place of the tile in its level.")
+    .answers_other(200, Some("application/octet-stream"), "The hashes, 32 bytes each.")
+    .refuses(&[Code::NotFound, Code::Unavailable, Code::Internal])
+}
+
+pub(super) fn show_entries() -> Description {
+    Description::new(
+        "Load a bundle of entries",
+        "The envelopes of 256 events, or fewer where the path ends in `.p/WIDTH` (C2SP tlog-tiles): each behind its length in two bytes. Needs a token that reaches the whole ledger.",
+    )
+    .path("index", refer::<schema::TilePath>(), "The place of the bundle.")
+    .answers_other(200, Some("application/octet-stream"), "The entries.")
+    .refuses(&[Code::NotFound, Code::Unavailable])
 }
 
 pub(super) fn list_agents() -> Description {

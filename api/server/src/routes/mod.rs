@@ -11,8 +11,10 @@ mod histories;
 mod log;
 mod metrics;
 mod output;
+mod proofs;
 mod scan;
 mod tokens;
+mod tree;
 mod whoami;
 mod workspaces;
 
@@ -123,6 +125,13 @@ pub(crate) const TABLE: &[Route] = &[
     shows("/v1/openapi.json", handled!(get, docs, describe_api)),
     shows("/v1/docs", handled!(get, docs, show_docs)),
     shows("/v1/docs/{file}", handled!(get, docs, load_docs_file)),
+    reads("/v1/proofs/inclusion", &[Right::Read], handled!(get, proofs, prove_event)),
+    reads("/v1/proofs/consistency", Right::ALL, handled!(get, proofs, prove_growth)),
+    reads("/v1/signing-keys", Right::ALL, handled!(get, proofs, list_signing_keys)),
+    writes("/v1/erasures", &[Right::ManageLedger], handled!(post, proofs, erase_annex)),
+    shows("/checkpoint", handled!(get, tree, show_checkpoint)),
+    lists("/tile/entries/{*index}", &[Right::Read], handled!(get, tree, show_entries)),
+    shows("/tile/{level}/{*index}", handled!(get, tree, show_tile)),
     reads("/metrics", &[Right::Read], handled!(get, metrics, read_metrics)),
     open("/healthz", handled!(get, health, lives)),
     open("/readyz", handled!(get, health, is_ready)),

@@ -130,6 +130,10 @@ pub(super) fn config(folder: &Path) -> Config {
         ping_interval: limits::PING_INTERVAL,
         version: ProgramVersion::new("0.1.0").expect("valid"),
         confirm_clock: false,
+        node_timeout: Duration::from_secs(15),
+        origin: None,
+        new_signing_key: false,
+        accept_fork: false,
     }
 }
 

@@ -189,13 +189,13 @@ async fn what_was_before_a_start_is_not_counted_and_servers_share_nothing() {
     let (folder, clock) = harness.kill().await;
     let again = Harness::on(folder, clock).await;
     let other = Harness::on(data_folder(), Arc::default()).await;
-    for (page, position) in [(Page::of(&again).await, head + 2.0), (Page::of(&other).await, 3.0)] {
+    for (page, position) in [(Page::of(&again).await, head + 3.0), (Page::of(&other).await, 4.0)] {
         assert_eq!(page.get("ledger_log_position"), position);
         assert_eq!(page.get("ledger_deployments_total{result=\"succeeded\"}"), 0.0);
         assert_eq!(page.get("ledger_deployment_duration_seconds_count"), 0.0);
     }
-    // The start itself, and the sessions that the killed run lost.
-    assert_eq!(Page::of(&again).await.get("ledger_events_appended_total"), 2.0);
+    // The start itself, the killed run, and the sessions that it lost.
+    assert_eq!(Page::of(&again).await.get("ledger_events_appended_total"), 3.0);
 }
 
 #[tokio::test]

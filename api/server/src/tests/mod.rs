@@ -9,6 +9,7 @@ mod metrics;
 mod monitoring;
 mod openapi;
 mod problems;
+mod proofs;
 mod reading;
 mod requests;
 mod rights;

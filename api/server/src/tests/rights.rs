@@ -4,6 +4,7 @@ use super::harness::{Harness, activation, request_id, secret};
 use crate::auth::guard::Need;
 use crate::routes::TABLE;
 use axum::http::StatusCode;
+use ledger_core::Position;
 use ledger_core::rights::TokenKind;
 use serde_json::{Value, json};
 
@@ -43,7 +44,19 @@ async fn cases(harness: &Harness) -> Vec<Case> {
         "reach": "workspace",
     });
     let workspace = json!({ "request_id": request_id(), "name": format!("w{}", &id[28..]) });
+    let records = harness.server.log.read(Position(1), 5_000).await.expect("read");
+    let with_annex = records.iter().rfind(|record| record.annex.is_some());
+    let erase = json!({
+        "request_id": request_id(), "reason": "asked for",
+        "position": with_annex.map(|record| record.position),
+    });
     vec![
+        // Position 1 is the creation of the workspace `default`.
+        get("/v1/proofs/inclusion", "/v1/proofs/inclusion?position=1", READ),
+        get("/v1/proofs/consistency", "/v1/proofs/consistency?from=1", ANY),
+        get("/v1/signing-keys", "/v1/signing-keys", ANY),
+        get("/tile/entries/{*index}", "/tile/entries/000.p/2", LEDGER),
+        post("/v1/erasures", "/v1/erasures", erase, LEDGER),
         post(
             "/v1/deployments/{which}/cancel",
             // Before a newer one supersedes it.
@@ -122,10 +135,12 @@ async fn each_kind_of_token_may_do_what_the_table_says_and_nothing_else() {
 async fn every_route_stands_in_the_test_of_rights_and_refuses_who_has_no_token() {
     let harness = Harness::new().await;
     harness.connect("default", "web").await;
+    harness.server.signer.sign(&harness.server.log).await.expect("signed");
     let cases = cases(&harness).await;
     for route in TABLE {
         if matches!(route.need, Need::Nothing) {
             let path = route.path.replace("{file}", "start.js");
+            let path = path.replace("{level}/{*index}", "0/000.p/2");
             assert_eq!(harness.get(&path, "").await.status, StatusCode::OK, "{path}");
             continue;
         }

@@ -2,7 +2,7 @@
 
 use crate::client::Agent;
 use crate::node::{Node, config, request_id};
-use api_server::{StartError, start};
+use api_server::{SignError, StartError, start};
 use data_encoding::BASE64URL_NOPAD;
 use ledger_core::Event;
 use ledger_store::{Clock, Log, SystemClock};
@@ -71,9 +71,15 @@ async fn a_log_whose_first_workspace_was_renamed_is_not_begun_anew() {
     std::fs::write(&path, bytes).expect("written");
     let admin_token = std::fs::read(folder.path().join("admin-token")).expect("the token");
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let log = Log::open_sqlite(folder.path(), clock.clone()).await.expect("a log");
-    let config = config(folder.path(), Duration::from_secs(20));
-    let started = start(config, log, clock).await;
+    let again = async || {
+        let log = Log::open_sqlite(folder.path(), clock.clone()).await.expect("a log");
+        start(config(folder.path(), Duration::from_secs(20)), log, clock.clone()).await
+    };
+    let started = again().await;
+    // What was signed tells it first.
+    assert!(matches!(started, Err(StartError::Sign(SignError::Fork { .. }))));
+    std::fs::remove_file(folder.path().join("checkpoint")).expect("removed");
+    let started = again().await;
     assert!(matches!(started, Err(StartError::NoFirstWorkspace)));
     assert_eq!(std::fs::read(folder.path().join("admin-token")).expect("still there"), admin_token);
 }

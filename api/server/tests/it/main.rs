@@ -9,5 +9,6 @@ mod lives;
 mod monitoring;
 mod node;
 mod sessions;
+mod signing;
 mod tls;
 mod trouble;

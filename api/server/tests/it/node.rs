@@ -42,6 +42,10 @@ pub(crate) fn config(folder: &Path, ping_interval: Duration) -> Config {
         ping_interval,
         version: ProgramVersion::new("0.1.0").expect("valid"),
         confirm_clock: false,
+        node_timeout: Duration::from_secs(15),
+        origin: None,
+        new_signing_key: false,
+        accept_fork: false,
     }
 }
 

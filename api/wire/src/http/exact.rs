@@ -52,6 +52,16 @@ where
     fitting.map(Some).ok_or_else(|| D::Error::custom(format_args!("{number} is too large")))
 }
 
+/// Reads a number that must be there.
+pub(super) fn needed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: TryFrom<u64>,
+{
+    let Exact(number) = Exact::deserialize(deserializer)?;
+    T::try_from(number).map_err(|_| D::Error::custom(format_args!("{number} is too large")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

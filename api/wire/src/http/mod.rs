@@ -24,6 +24,13 @@
 //! | `GET /v1/whoami` | any | → [`WhoAmI`] |
 //! | `GET /v1/workspaces` | manage ledger | [`WorkspacesQuery`] → [`WorkspaceList`] |
 //! | `POST /v1/workspaces` | manage ledger | [`CreateWorkspaceRequest`] → [`Recorded`] |
+//! | `GET /v1/proofs/inclusion` | read | [`InclusionQuery`] → [`InclusionProof`] |
+//! | `GET /v1/proofs/consistency` | any | [`ConsistencyQuery`] → [`ConsistencyProof`] |
+//! | `GET /v1/signing-keys` | any | → [`SigningKeys`] |
+//! | `POST /v1/erasures` | manage ledger | [`EraseRequest`] → [`Recorded`] |
+//! | `GET /checkpoint` | none | → the newest signed checkpoint (C2SP tlog-checkpoint) |
+//! | `GET /tile/{level}/{index}` | none | → hashes of the tree (C2SP tlog-tiles) |
+//! | `GET /tile/entries/{index}` | read, the whole ledger | → envelopes of events (C2SP tlog-tiles) |
 //! | `GET /healthz`, `GET /readyz` | none | → [`Health`] |
 //! | `GET /v1/openapi.json` | none | → this, for programs |
 //! | `GET /v1/docs` | none | → this, to read in a browser |
@@ -37,6 +44,7 @@ mod deployments;
 mod events;
 mod exact;
 mod log;
+mod proofs;
 
 pub use access::{
     CreateWorkspaceRequest, IssueTokenRequest, IssuedToken, RevokeTokenRequest, Token, TokenList,
@@ -52,6 +60,9 @@ pub use events::{
     StreamProblem,
 };
 pub use log::{LogEvent, LogPage, LogQuery, OutputChunk, OutputPage, OutputQuery};
+pub use proofs::{
+    ConsistencyProof, ConsistencyQuery, EraseRequest, InclusionProof, InclusionQuery, SigningKeys,
+};
 
 use exact::exact;
 use ledger_core::ids::Position;

@@ -61,6 +61,33 @@ fn each_event_tells_what_tells_it_from_others() {
 }
 
 #[test]
+fn what_servers_record_of_themselves_is_told() {
+    let node = format!("node/{ID}");
+    let key = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+    let cases = [
+        (
+            "NodeLost",
+            r#"{"alive_until":"2026-03-01T11:00:00Z"}"#,
+            "  alive until 2026-03-01T11:00:00Z",
+        ),
+        (
+            "SigningKeyAdded",
+            &format!(r#"{{"origin":"example.org/a","public_key":"{key}"}}"#),
+            &format!("  {key} signs as example.org/a"),
+        ),
+        (
+            "ForkAccepted",
+            &format!(r#"{{"size":9,"root":"{key}"}}"#),
+            &format!("  in place of 9 events with the root {key}"),
+        ),
+        ("AnnexErased", r#"{"position":7}"#, "  of event 7"),
+    ];
+    for (type_name, payload, telling) in cases {
+        check(&node, type_name, payload, telling);
+    }
+}
+
+#[test]
 fn an_event_of_a_newer_server_is_shown_as_it_is() {
     check("health/default", "HealthWindow", r#"{"x":"\u001b[2J"}"#, r#"  {"x":"\u001b[2J"}"#);
 }

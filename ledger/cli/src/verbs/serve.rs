@@ -4,9 +4,12 @@ mod check;
 
 use crate::config::Effective;
 use crate::daemon::{Daemon, StopSignals};
+use crate::database::DatabaseUrl;
 use crate::failure::{Exit, Failure, Outcome};
 use clap::Args;
+use ledger_core::checkpoint::Origin;
 use ledger_core::names::ProgramVersion;
+use ledger_store::{Clock, Log};
 use std::fs::{self, DirBuilder};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -18,6 +21,7 @@ const EXAMPLES: &str = "\
 Examples:
   ledger serve
   ledger serve --data /srv/ledger --listen 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem
+  ledger serve --database postgres://ledger@db.example.org/ledger
   ledger serve --check-config
 
 The first start creates the workspace `default` and an admin token in DIR/admin-token, which is good for 30 days. SIGTERM and SIGINT stop the server in good order.
@@ -37,6 +41,14 @@ pub(crate) struct Serve {
     /// The data folder [default: /var/lib/ledger for root, else $XDG_STATE_HOME/ledger]
     #[arg(long, value_name = "DIR", env = "LEDGER_DATA", hide_env_values = true)]
     data: Option<PathBuf>,
+    /// Keep the log in this PostgreSQL database, which other servers may share; its schema is
+    /// made by `ledger migrate` [default: a file in the data folder]
+    #[arg(long, value_name = "URL", env = "LEDGER_DATABASE", hide_env_values = true)]
+    database: Option<DatabaseUrl>,
+    /// Record another server on the same database as lost after so long without a sign of life
+    #[arg(long, value_name = "TIME", env = "LEDGER_NODE_TIMEOUT", hide_env_values = true)]
+    #[arg(default_value = "15s", value_parser = node_timeout)]
+    node_timeout: Duration,
     /// Serve figures and health on this address too, without a token
     #[arg(long, value_name = "ADDRESS", env = "LEDGER_METRICS_LISTEN", hide_env_values = true)]
     #[arg(value_parser = an_address)]
@@ -52,6 +64,16 @@ pub(crate) struct Serve {
     /// Vouch for the machine's clock after it jumped; recorded
     #[arg(long, help_heading = "Safety")]
     confirm_clock: bool,
+    /// The name of the log, under which its checkpoints are signed; kept for ever once given
+    #[arg(long, value_name = "NAME", env = "LEDGER_ORIGIN", hide_env_values = true)]
+    #[arg(help_heading = "Proofs")]
+    origin: Option<Origin>,
+    /// Sign with a new key from now on; recorded
+    #[arg(long, help_heading = "Proofs")]
+    new_signing_key: bool,
+    /// Sign a log that does not continue what was signed, as after a restored backup; recorded
+    #[arg(long, help_heading = "Proofs")]
+    accept_fork: bool,
     /// How often server and agents make sure of each other
     #[arg(long, value_name = "TIME", env = "LEDGER_PING_INTERVAL", hide_env_values = true)]
     #[arg(default_value = "20s", value_parser = ping_interval)]
@@ -70,6 +92,16 @@ fn an_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         "it must be an IP address and a port, like 127.0.0.1:7070 or [::]:443".to_owned()
     })
+}
+
+fn node_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = humantime::parse_duration(text).map_err(|e| e.to_string())?;
+    let (least, most) = (Duration::from_secs(1), Duration::from_secs(600));
+    if (least..=most).contains(&timeout) {
+        Ok(timeout)
+    } else {
+        Err("it must be between 1s and 10m".to_owned())
+    }
 }
 
 /// Agents keep to what is asked of them within the same bounds.
@@ -104,9 +136,7 @@ impl Serve {
             self.daemon.warn(warning);
         }
         let clock = Arc::new(ledger_store::SystemClock);
-        let log = ledger_store::Log::open_sqlite(&data, clock.clone()).await.map_err(|e| {
-            Failure::from(e).context(format!("the log in {} cannot be opened", data.display()))
-        })?;
+        let log = self.open_log(&data, clock.clone()).await?;
         let config = api_server::Config {
             listen: self.listen,
             metrics_listen: self.metrics_listen,
@@ -114,7 +144,11 @@ impl Serve {
             tls,
             ping_interval: self.ping_interval,
             version: ProgramVersion::new(env!("CARGO_PKG_VERSION"))?,
+            node_timeout: self.node_timeout,
             confirm_clock: self.confirm_clock,
+            origin: self.origin.clone(),
+            new_signing_key: self.new_signing_key,
+            accept_fork: self.accept_fork,
         };
         let server = api_server::start(config, log, clock)
             .await
@@ -123,6 +157,14 @@ impl Serve {
         let signals = StopSignals::new()?;
         self.greet(&server, &data);
         run_until_stopped(server, signals, &self.daemon).await
+    }
+
+    async fn open_log(&self, data: &Path, clock: Arc<dyn Clock>) -> Result<Log, Failure> {
+        let (opened, place) = match &self.database {
+            Some(url) => (Log::open_postgres(url.reveal()).await, url.to_string()),
+            None => (Log::open_sqlite(data, clock).await, data.display().to_string()),
+        };
+        opened.map_err(|e| Failure::from(e).context(format!("the log in {place} cannot be opened")))
     }
 
     fn data_folder(&self) -> Result<PathBuf, Failure> {
@@ -175,6 +217,9 @@ impl Serve {
             self.daemon.say(format!("figures on http://{address}/metrics"));
         }
         self.daemon.say(format!("data in {}", data.display()));
+        if let Some(url) = &self.database {
+            self.daemon.say(format!("log in {url}"));
+        }
         let Some(admin_token) = server.admin_token() else { return };
         let file = admin_token.display();
         let url = if encrypted {

@@ -13,3 +13,4 @@ mod support;
 mod terminal;
 mod usage;
 mod verbs;
+mod verify;

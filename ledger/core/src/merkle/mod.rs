@@ -10,6 +10,7 @@
 //! whoever has them hands them in.
 
 mod nodes;
+mod path;
 mod proof;
 mod tile;
 mod tree;
@@ -17,6 +18,7 @@ mod tree;
 pub use nodes::{
     Missing, TileSource, root_at, tiles_for_consistency, tiles_for_inclusion, tiles_for_root,
 };
+pub use path::{InvalidTilePath, TilePath};
 pub use proof::{
     ProofError, prove_consistency, prove_inclusion, verify_consistency, verify_inclusion,
 };

@@ -72,7 +72,7 @@ fn tiles_for(ranges: impl IntoIterator<Item = Range<u64>>) -> BTreeSet<TileId> {
 
 /// Returns the tiles that [`root_at`] needs.
 pub fn tiles_for_root(size: u64) -> BTreeSet<TileId> {
-    tiles_for([0..size])
+    tiles_for(std::iter::once(0..size))
 }
 
 /// Returns the tiles that [`super::prove_inclusion`] needs.

@@ -32,7 +32,7 @@ fn keys_and_signatures_are_those_of_other_tools() {
     let key: NoteKey = of(VERIFIER);
     assert_eq!(key.to_string(), VERIFIER);
     assert_eq!(key.id().to_string(), "c74f20a3");
-    let bytes = data_encoding::BASE64.decode(SIGNATURE.as_bytes()).unwrap();
+    let bytes = data_encoding::BASE64.decode(SIGNATURE.as_bytes()).expect("it is there");
     assert_eq!(bytes[..4], key.id().0);
     assert!(key.key.verifies(TEXT.as_bytes(), &bytes[4..]));
 }
@@ -54,7 +54,7 @@ fn a_note_reads_back_and_holds_only_under_its_key() {
     let with_witness: Note = of(&format!("{text}{witness}\n"));
     assert!(with_witness.is_signed_by(&name(1)));
     let other = sign(&Checkpoint { size: 1, ..checkpoint() }, &key(1)).to_string();
-    let forged: Note = of(&format!("{text}{}\n", other.split('\n').nth(4).unwrap()));
+    let forged: Note = of(&format!("{text}{}\n", other.split('\n').nth(4).expect("it is there")));
     assert!(!forged.is_signed_by(&name(1)));
 }
 

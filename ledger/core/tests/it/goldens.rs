@@ -36,7 +36,7 @@ fn record(name: &str, stream: &ledger_core::StreamId, event: &Event) -> Record {
         actor: Actor { kind: ActorKind::ALL[n % 3], id: "web-1".to_owned() },
         correlation_id: full.then(|| samples::of(&samples::id(4))),
         causation_id: n.is_multiple_of(3).then(|| samples::of(&samples::id(5))),
-        given: n.is_multiple_of(5).then(|| Given { digest: [8; 8], events: 3 }),
+        given: n.is_multiple_of(5).then_some(Given { digest: [8; 8], events: 3 }),
         payload: event.encode(),
         annex_digest: annex.as_ref().map(SealedAnnex::digest),
         annex,

@@ -3,7 +3,9 @@
 
 mod checkpoint;
 mod decisions;
+mod envelope;
 mod goldens;
 mod merkle;
 mod properties;
 mod samples;
+mod verify;

@@ -29,7 +29,7 @@ const ROOTS: [&str; 9] = [
 ];
 
 fn hex(text: &str) -> Vec<u8> {
-    data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap()
+    data_encoding::HEXLOWER.decode(text.as_bytes()).expect("it is there")
 }
 
 /// Entries that differ.
@@ -116,7 +116,7 @@ fn tiles_that_are_no_tiles_are_refused() {
 fn check(both: &Both, index: u64, old: u64) {
     let size = both.tree.size();
     let root = both.tree.root();
-    let proof = prove_inclusion(&both.tiles, index, size).unwrap();
+    let proof = prove_inclusion(&both.tiles, index, size).expect("it is there");
     assert_eq!(digests(&proof), both.other.prove_inclusion(index as usize).as_bytes());
     let leaf = NodeHash::leaf(&entry(index));
     assert_eq!(verify_inclusion(leaf, index, size, root, &proof), Ok(()));
@@ -124,8 +124,8 @@ fn check(both: &Both, index: u64, old: u64) {
     assert!(verify_inclusion(leaf, index, size, NodeHash([0; 32]), &proof).is_err());
     assert!(verify_inclusion(leaf, size, size, root, &proof).is_err());
 
-    let old_root = root_at(&both.tiles, old).unwrap();
-    let proof = prove_consistency(&both.tiles, old, size).unwrap();
+    let old_root = root_at(&both.tiles, old).expect("it is there");
+    let proof = prove_consistency(&both.tiles, old, size).expect("it is there");
     if old > 0 && old < size {
         let theirs = both.other.prove_consistency((size - old) as usize);
         assert_eq!(digests(&proof), theirs.as_bytes(), "{old} to {size}");

@@ -11,15 +11,18 @@ use super::failure::failure;
 use super::intern::Interner;
 use super::rows::Statement;
 use super::{ANSWER_TIMEOUT, connect, rows, signed, within};
-use crate::backend::{Append, Failure, Head, Locked, Request, Rows};
+use crate::backend::{Append, Failure, Head, Locked, Request, Rows, Sign};
 use ledger_core::record::Given;
-use ledger_core::{DeploymentId, EventId, Position, RequestId, StreamId, Timestamp, Version};
+use ledger_core::{
+    DeploymentId, EventId, NodeId, Position, RequestId, StreamId, Timestamp, Version,
+};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::types::Uuid;
 use sqlx::{AssertSqlSafe, Connection, Decode, Error, PgConnection, Postgres, Row, Type};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// After another server came in between, so many batches take the lock first. The
@@ -114,11 +117,16 @@ impl PostgresAppender {
         row.map(|row| row.try_get(0)).transpose().map_err(failure)
     }
 
-    /// Looks where the log ends, with or without taking the lock.
-    async fn begin(&mut self, ids: &[RequestId], lock: bool) -> Result<Locked, Failure> {
+    async fn connected(&mut self) -> Result<(), Failure> {
         if self.connection.is_none() {
             self.connection = Some(connect(&self.options).await.map_err(failure)?);
         }
+        Ok(())
+    }
+
+    /// Looks where the log ends, with or without taking the lock.
+    async fn begin(&mut self, ids: &[RequestId], lock: bool) -> Result<Locked, Failure> {
+        self.connected().await?;
         // A request is known by its first event, whose id is derived from it.
         let first = |id: &RequestId| (EventId::derive(*id, 0).uuid(), *id);
         let firsts: HashMap<Uuid, RequestId> = ids.iter().map(first).collect();
@@ -212,6 +220,7 @@ fn request(
 }
 
 impl Append for PostgresAppender {
+    const SHARED: bool = true;
     const THREAD: bool = false;
 
     async fn lock(&mut self, ids: &[RequestId]) -> Result<Locked, Failure> {
@@ -300,6 +309,22 @@ impl Append for PostgresAppender {
         committed
     }
 
+    async fn beat(&mut self, node: NodeId) -> Result<Vec<Sign>, Failure> {
+        self.connected().await?;
+        let mut connection = self.take()?;
+        let query = sqlx::query("SELECT * FROM ledger.beat($1)").bind(node.uuid());
+        let answer = within(ANSWER_TIMEOUT, query.fetch_all(&mut connection)).await;
+        let rows = self.answered(connection, answer)?;
+        rows.iter().map(sign).collect::<Result<_, _>>().map_err(failure)
+    }
+
+    async fn last_seen(&mut self, node: NodeId) -> Result<Option<Timestamp>, Failure> {
+        self.connected().await?;
+        let query = sqlx::query("SELECT ledger.last_seen($1)").bind(node.uuid());
+        let seen = self.value::<Option<i64>>(query).await?;
+        Ok(seen.flatten().map(Timestamp::from_micros))
+    }
+
     async fn close(mut self) {
         if let Some(connection) = self.connection.take()
             && let Err(error) = connection.close().await
@@ -307,6 +332,16 @@ impl Append for PostgresAppender {
             tracing::warn!(%error, "the connection to the database did not close cleanly");
         }
     }
+}
+
+fn sign(row: &PgRow) -> Result<Sign, Error> {
+    let silent: i64 = row.try_get("silent")?;
+    Ok(Sign {
+        node: NodeId::new(row.try_get("id")?),
+        seen_at: Timestamp::from_micros(row.try_get("seen_at")?),
+        // The clock may have been set back.
+        silent: Duration::from_micros(u64::try_from(silent).unwrap_or_default()),
+    })
 }
 
 fn unsigned(value: Option<i64>) -> Result<Option<u64>, Failure> {

@@ -2,6 +2,7 @@
 //! connection that writes, a few that only read, and one that listens.
 
 mod append;
+mod bulk;
 mod clock;
 mod failure;
 mod intern;
@@ -11,8 +12,10 @@ mod names;
 mod read;
 mod row;
 mod rows;
+pub(crate) mod whole;
 
 pub(crate) use append::PostgresAppender;
+pub(crate) use bulk::open_bulk;
 pub(crate) use clock::DatabaseClock;
 pub(crate) use listen::{Listener, follow};
 pub(crate) use read::PostgresReader;

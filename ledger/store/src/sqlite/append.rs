@@ -6,9 +6,11 @@
 use super::insert;
 use super::intern::Interner;
 use super::signed;
-use crate::backend::{Append, Failure, Head, Locked, Request, Rows};
+use crate::backend::{Append, Failure, Head, Locked, Request, Rows, Sign};
 use ledger_core::record::Given;
-use ledger_core::{DeploymentId, EventId, Position, RequestId, StreamId, Version};
+use ledger_core::{
+    DeploymentId, EventId, NodeId, Position, RequestId, StreamId, Timestamp, Version,
+};
 use rusqlite::types::Type;
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Row};
 use std::collections::HashMap;
@@ -93,6 +95,7 @@ impl SqliteAppender {
 }
 
 impl Append for SqliteAppender {
+    const SHARED: bool = false;
     const THREAD: bool = true;
 
     async fn lock(&mut self, ids: &[RequestId]) -> Result<Locked, Failure> {
@@ -168,6 +171,15 @@ impl Append for SqliteAppender {
             self.roll_back();
         }
         result
+    }
+
+    async fn beat(&mut self, _: NodeId) -> Result<Vec<Sign>, Failure> {
+        // There is only one.
+        Ok(Vec::new())
+    }
+
+    async fn last_seen(&mut self, _: NodeId) -> Result<Option<Timestamp>, Failure> {
+        Ok(None)
     }
 
     async fn close(mut self) {

@@ -1,5 +1,6 @@
 //! Texts that many events share, each stored once and known by a number.
 
+use foldhash::fast::RandomState;
 use ledger_core::StreamId;
 use rusqlite::{Connection, Error, OptionalExtension};
 use std::collections::HashMap;
@@ -9,9 +10,9 @@ use std::fmt::Write;
 #[derive(Default)]
 pub(super) struct Interner {
     /// What is committed.
-    known: HashMap<String, i64>,
+    known: HashMap<String, i64, RandomState>,
     /// What the open transaction added, or only needed.
-    pending: HashMap<String, i64>,
+    pending: HashMap<String, i64, RandomState>,
     /// Where the names of streams are written out, one after the other.
     scratch: String,
 }

@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Row, SqlSafeStr, SqliteConnection};
 
 /// Every migration: its number, its name and its text.
-const MIGRATIONS: &[(u32, &str, &str)] =
+pub(super) const MIGRATIONS: &[(u32, &str, &str)] =
     &[(1, "log", include_str!("../../../../migrations/sqlite/0001_log.sql"))];
 
 /// Brings the schema up to what this program knows. A newer one is refused.

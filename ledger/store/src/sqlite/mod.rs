@@ -1,13 +1,18 @@
 //! The log in one SQLite file: a writer's connection, and a few that only read.
 
 mod append;
+mod backup;
+mod bulk;
 mod insert;
 mod intern;
 mod migrations;
 mod read;
 mod row;
+pub(crate) mod whole;
 
 pub(crate) use append::SqliteAppender;
+pub use backup::{Backup, Interrupt};
+pub(crate) use bulk::{head_of, hold, open_bulk, put};
 pub(crate) use read::SqliteReader;
 
 use crate::open::{OpenError, Options};
@@ -57,6 +62,14 @@ pub(crate) async fn open(
         .await
         .map_err(database("opening it for reading"))?;
     Ok((SqliteAppender::new(connect, connection, lock), SqliteReader::new(readers, path)))
+}
+
+/// Creates or migrates the database in the folder, if nobody uses it.
+pub(crate) async fn migrate_alone(folder: &Path) -> Result<(), OpenError> {
+    let _lock = lock(&folder.join(LOCK_FILE))?;
+    let path = folder.join(DATABASE_FILE);
+    private_file(&path)?;
+    migrate(&path).await
 }
 
 /// Brings a database that may be empty up to this program's schema.

@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::limits;
 use crate::open::{OpenError, Readiness};
 use crate::read::ReadError;
+use crate::write::OutputError;
 use attempt::Failed;
 use clock_rule::ClockRule;
 use ledger_core::Position;
@@ -141,6 +142,14 @@ impl<A: Append> Writer<A> {
                 let _ = reply.send(self.folded.state.clone());
             }
             Task::Tree { reply } => drop(reply.send(self.tree().await)),
+            Task::Beat { node, reply } => {
+                let beaten = self.appender.beat(node).await.map_err(unavailable);
+                let _ = reply.send(beaten);
+            }
+            Task::LastSeen { node, reply } => {
+                let seen = self.appender.last_seen(node).await.map_err(unavailable);
+                let _ = reply.send(seen);
+            }
             task => self.waiting.push_back(task),
         }
     }
@@ -225,6 +234,10 @@ impl<A: Append> Writer<A> {
         };
         self.signals.readiness.send_if_modified(|known| replace(known, readiness));
     }
+}
+
+fn unavailable(failure: Failure) -> OutputError {
+    OutputError::Unavailable { why: failure.why }
 }
 
 /// Tells a newer value. Whoever else follows the log may have told a newer one before.

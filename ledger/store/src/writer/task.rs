@@ -1,11 +1,11 @@
 //! What the writer is asked to do, and how it answers.
 
-use crate::backend::SignedNote;
+use crate::backend::{Sign, SignedNote};
 use crate::read::ReadError;
 use crate::write::{Change, OutputError, OutputWrite, Write, WriteError, Written};
 use ledger_core::limits::BATCH_EVENTS_MAX;
 use ledger_core::merkle::Tree;
-use ledger_core::{Command, State};
+use ledger_core::{Command, NodeId, State, Timestamp};
 use std::error::Error;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -22,6 +22,10 @@ pub(crate) enum Task {
     Checkpoint { signed: SignedNote, reply: oneshot::Sender<Result<(), OutputError>> },
     /// Tell the tree over everything that is committed.
     Tree { reply: oneshot::Sender<Result<Tree, ReadError>> },
+    /// Give a sign of life, and tell of the other servers.
+    Beat { node: NodeId, reply: oneshot::Sender<Result<Vec<Sign>, OutputError>> },
+    /// Tell when a server was last heard of.
+    LastSeen { node: NodeId, reply: oneshot::Sender<Result<Option<Timestamp>, OutputError>> },
     /// Tell the state that decisions are taken from.
     State { reply: oneshot::Sender<State> },
     /// Write what waits, and end.
@@ -43,6 +47,8 @@ impl Task {
             Self::Output { .. }
             | Self::Checkpoint { .. }
             | Self::Tree { .. }
+            | Self::Beat { .. }
+            | Self::LastSeen { .. }
             | Self::State { .. }
             | Self::Close => None,
         }
@@ -83,7 +89,11 @@ impl Task {
             Self::Output { reply, .. } | Self::Checkpoint { reply, .. } => {
                 drop(reply.send(Err(OutputError::Unavailable { why: why.to_owned() })));
             }
-            Self::Tree { .. } | Self::State { .. } | Self::Close => {}
+            Self::Tree { .. }
+            | Self::Beat { .. }
+            | Self::LastSeen { .. }
+            | Self::State { .. }
+            | Self::Close => {}
         }
     }
 
@@ -100,7 +110,11 @@ impl Task {
             Self::Output { reply, .. } | Self::Checkpoint { reply, .. } => {
                 drop(reply.send(Err(OutputError::Database(source()))));
             }
-            Self::Tree { .. } | Self::State { .. } | Self::Close => {}
+            Self::Tree { .. }
+            | Self::Beat { .. }
+            | Self::LastSeen { .. }
+            | Self::State { .. }
+            | Self::Close => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod archive;
 mod attack;
 mod attack_postgres;
 mod child;
@@ -13,8 +14,11 @@ mod durability;
 mod failing_disk;
 mod fencing;
 mod file;
+mod nodes;
 mod other_writer;
 mod partitions;
 mod postgres;
 mod properties;
+mod race;
 mod support;
+mod tampered;

@@ -93,6 +93,14 @@ impl Place {
         }
     }
 
+    /// Returns the address of a log on PostgreSQL, as a server of ours gets it.
+    pub(crate) fn service_url(&self) -> String {
+        match self {
+            Self::Postgres(database) => database.service(),
+            Self::Sqlite(_) => panic!("a log on SQLite has no address"),
+        }
+    }
+
     pub(crate) async fn open(&self) -> Log {
         self.open_at(ManualClock::new()).await
     }

@@ -275,9 +275,9 @@ fn an_agent_whose_server_forgot_history_stops_deploying_and_says_so() {
     copy_folder(&backup, &world.server.data());
     world.server.restart();
     let said = agent.process().wait_for_line("what is wrong", |line| {
-        line.contains("history was rolled back").then(|| line.to_owned())
+        line.contains("history was rewritten").then(|| line.to_owned())
     });
-    assert!(said.contains("state folder"), "it does not say what to do next: {said}");
+    assert!(said.contains("move both files away"), "it does not say what to do next: {said}");
     assert_eq!(agent.process().wait().code(), Some(3));
     let next = world.nix.offer(&Closure::plain("next"));
     assert_code(&world.activate(&[("web-1", &next)], &["--timeout", "3s"]), 1);

@@ -9,6 +9,7 @@ mod mutator;
 mod seeds;
 mod targets;
 
+use crate::rig::random;
 use mutator::Mutator;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -42,8 +43,7 @@ fn fuzz(name: &str, target: Target, seeds: &[Vec<u8>]) {
 }
 
 fn seed() -> u64 {
-    let given = std::env::var("LEDGER_FUZZ_SEED").ok();
-    given.map_or_else(mutator::seed_from_clock, |text| text.parse().expect("a number"))
+    random::seed("LEDGER_FUZZ_SEED")
 }
 
 /// How long each target runs.

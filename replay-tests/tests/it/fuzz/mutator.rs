@@ -1,6 +1,6 @@
 //! A small mutator: the same seed makes the same inputs, on every machine.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use crate::rig::random::Random;
 
 /// Inputs are not grown beyond this: decoders check lengths early.
 const INPUT_BYTES_MAX: usize = 64 * 1024;
@@ -50,25 +50,17 @@ const PIECES: &[&[u8]] = &[
     b"?",
 ];
 
-/// SplitMix64: small, good enough here, and without a dependency.
-pub(crate) struct Mutator(u64);
+/// Changes good inputs.
+pub(crate) struct Mutator(Random);
 
 impl Mutator {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        Self(Random::new(seed))
     }
 
     /// A number below `bound`, which is not zero.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
+        self.0.below(bound)
     }
 
     /// Takes one of the seeds and changes it in one to eight places.
@@ -87,7 +79,7 @@ impl Mutator {
         match self.below(8) {
             // Flip a bit, or set a byte.
             0 if at < bytes.len() => bytes[at] ^= 1 << self.below(8),
-            1 if at < bytes.len() => bytes[at] = self.next() as u8,
+            1 if at < bytes.len() => bytes[at] = self.0.next() as u8,
             // Cut out, or cut off.
             2 => drop(bytes.drain(at..end)),
             3 if self.below(4) == 0 => bytes.truncate(at),
@@ -112,12 +104,6 @@ impl Mutator {
             }
         }
     }
-}
-
-/// A seed that differs from run to run.
-pub(crate) fn seed_from_clock() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
-    now.as_nanos() as u64
 }
 
 #[test]

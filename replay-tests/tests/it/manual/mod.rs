@@ -29,6 +29,7 @@ const PAGES: &[&str] = &[
     "logins.md",
     "metrics.md",
     "operating/backup.md",
+    "operating/proofs.md",
     "operating/reverse-proxy.md",
     "operating/tls.md",
     "operating/upgrade.md",
@@ -126,6 +127,11 @@ fn figures() {
 #[test]
 fn backup_and_restore() {
     follow("operating/backup.md");
+}
+
+#[test]
+fn proofs() {
+    follow("operating/proofs.md");
 }
 
 #[test]

@@ -4,9 +4,12 @@
 
 pub(crate) mod agent;
 pub(crate) mod cache;
+pub(crate) mod disk;
+pub(crate) mod http;
 pub(crate) mod netns;
 pub(crate) mod nix;
 pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod server;
 pub(crate) mod story;
 pub(crate) mod wire;
@@ -21,13 +24,22 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Waits until the value is there, and panics with the words if it is too late.
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
+pub(crate) fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    wait_for_within(DEADLINE, what, look)
+}
+
+/// The same, within a time of its own.
+pub(crate) fn wait_for_within<T>(
+    patience: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(value) = look() {
             return value;
         }
-        assert!(Instant::now() < deadline, "after {DEADLINE:?}, still waiting for {what}");
+        assert!(Instant::now() < deadline, "after {patience:?}, still waiting for {what}");
         std::thread::sleep(LOOK_EVERY);
     }
 }

@@ -1,11 +1,12 @@
 //! A real process with a deadline, whose output lands in files.
 
-use super::{DEADLINE, wait_for};
+use super::{DEADLINE, wait_for, wait_for_within};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// A process that is killed when it is dropped.
 pub(crate) struct Process {
@@ -103,8 +104,13 @@ impl Process {
 
     /// Waits until it ends by itself.
     pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.wait_within(DEADLINE)
+    }
+
+    /// The same, for what has more to do than others.
+    pub(crate) fn wait_within(&mut self, deadline: Duration) -> ExitStatus {
         let what = format!("the end of {}; so far it said:\n{}", self.name, self.stderr());
-        wait_for(&what, || self.has_ended())
+        wait_for_within(deadline, &what, || self.has_ended())
     }
 
     /// Waits until it ends by itself, and takes what it left.

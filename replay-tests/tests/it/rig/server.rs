@@ -1,8 +1,10 @@
 //! `ledger serve` as a real process, which can die and come back.
 
-use super::process::{Process, command};
+use super::process::{Output, Process, command};
+use api_wire::http::LogEvent;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
 /// A server and its data folder.
 pub(crate) struct Server {
@@ -88,17 +90,72 @@ impl Server {
         self.process.terminate()
     }
 
+    /// Runs `ledger` against it with a token.
+    pub(crate) fn ledger(&self, token: &str, args: &[&str]) -> Output {
+        let mut ledger = command(ledger_program(), &self.folder);
+        ledger.args(args).env("LEDGER_URL", &self.url).env("LEDGER_TOKEN", token);
+        Process::run(&format!("ledger-{}", args[0]), ledger, &self.folder)
+    }
+
+    /// The whole log, as `ledger log --format jsonl` prints it.
+    pub(crate) fn log(&self, token: &str) -> Vec<LogEvent> {
+        let text = self.ledger(token, &["log", "--format", "jsonl"]).expect_success();
+        let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line}"));
+        text.lines().map(parse).collect()
+    }
+
+    /// Lets such system calls on the database's files fail, from now until the
+    /// returned tracer is terminated.
+    pub(crate) fn fail_in(&mut self, calls: &str, error: &str) -> Process {
+        let mut tracer = self.tracer(calls, &format!("error={error}"));
+        for file in ["ledger.db", "ledger.db-wal"] {
+            tracer.arg("-P").arg(self.data().join(file));
+        }
+        self.attach(tracer)
+    }
+
     /// Kills the server in the n-th such system call that one of its threads makes
     /// after now. Returns the tracer, which ends with the server.
     pub(crate) fn kill_in(&mut self, calls: &str, n: usize) -> Process {
+        let tracer = self.tracer(calls, &format!("signal=KILL:when={n}"));
+        self.attach(tracer)
+    }
+
+    fn tracer(&self, calls: &str, injected: &str) -> Command {
         let mut tracer = command("strace", &self.folder);
         tracer.args(["-f", "-p", &self.process.id().to_string(), "-e"]);
         tracer.arg(format!("trace={calls}"));
-        tracer.args(["-e", &format!("inject={calls}:signal=KILL:when={n}")]);
+        tracer.args(["-e", &format!("inject={calls}:{injected}")]);
+        tracer
+    }
+
+    fn attach(&self, tracer: Command) -> Process {
         let mut tracer = Process::start("strace", tracer, &self.folder);
         let attached = |line: &str| line.contains("attached").then_some(());
         tracer.wait_for_line("its hold on the server", attached);
         tracer
+    }
+
+    /// Starts it again on the same data, at any port: its own may meanwhile be
+    /// another's, who connects from there.
+    pub(crate) fn restart_anywhere(&mut self) {
+        self.process.kill();
+        (self.process, self.url) = launch(&self.folder, &self.options, 0);
+    }
+
+    /// Starts it again on the same data and kills it so soon after.
+    pub(crate) fn restart_and_die(&mut self, after: Duration) {
+        self.process.kill();
+        self.process = begin(&self.folder, &self.options, 0);
+        // Not for anything to happen: the moment itself is what a test chose.
+        std::thread::sleep(after);
+        self.process.kill();
+    }
+
+    /// Starts it again on data that it cannot use, and returns how it ended.
+    pub(crate) fn restart_in_vain(&mut self) -> Output {
+        self.process.kill();
+        begin(&self.folder, &self.options, 0).output()
     }
 
     /// Starts it again on the same data and port.
@@ -115,13 +172,17 @@ fn data(folder: &Path) -> PathBuf {
     folder.join("data")
 }
 
-fn launch(folder: &Path, options: &Options, port: u16) -> (Process, String) {
+fn begin(folder: &Path, options: &Options, port: u16) -> Process {
     let mut serve = wrapped(&options.wrapper, &ledger_program(), folder);
     serve
         .args(["serve", "--listen", &format!("{}:{port}", options.host), "--data"])
         .arg(data(folder))
         .args(&options.args);
-    let mut process = Process::start("serve", serve, folder);
+    Process::start("serve", serve, folder)
+}
+
+fn launch(folder: &Path, options: &Options, port: u16) -> (Process, String) {
+    let mut process = begin(folder, options, port);
     let url = process.wait_for_line("the address", |line| {
         // In JSON, the line goes on with a quotation mark.
         let url = line.split("listening on ").nth(1)?.split([' ', '"']).next()?;

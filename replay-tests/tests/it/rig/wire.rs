@@ -30,14 +30,19 @@ impl Puppet {
 
     /// Opens a session, and returns it with the server's welcome.
     pub(crate) fn connect(&self, world: &World) -> (Socket, FromServer) {
-        wait_for("a session", || {
-            let mut socket = Socket::open(world)?;
-            let challenge = socket.try_receive()?;
-            socket.send(&self.hello(&challenge));
-            let welcome = socket.try_receive()?;
-            assert!(matches!(welcome, FromServer::Welcome { .. }), "{welcome:?}");
-            Some((socket, welcome))
-        })
+        wait_for("a session", || self.try_connect(&world.server_url(), &world.agent_token()))
+    }
+
+    /// Opens a session at an address. None if the server is not there or goes away.
+    pub(crate) fn try_connect(&self, url: &str, token: &str) -> Option<(Socket, FromServer)> {
+        let mut socket = Socket::open_at(url, token)?;
+        let challenge = socket.try_receive()?;
+        socket.send(&self.hello(&challenge));
+        match socket.try_receive()? {
+            FromServer::Goodbye { reason, .. } if !reason.is_final() => None,
+            welcome @ FromServer::Welcome { .. } => Some((socket, welcome)),
+            other => panic!("no session for {}: {other:?}", self.name),
+        }
     }
 
     fn hello(&self, challenge: &FromServer) -> FromAgent {
@@ -66,7 +71,11 @@ impl Socket {
 
     /// The same with another token. None if the server refuses it.
     pub(crate) fn open_with(world: &World, token: &str) -> Option<Self> {
-        let url = world.server_url();
+        Self::open_at(&world.server_url(), token)
+    }
+
+    /// The same at any address.
+    pub(crate) fn open_at(url: &str, token: &str) -> Option<Self> {
         let stream = TcpStream::connect(url.strip_prefix("http://")?).ok()?;
         stream.set_read_timeout(Some(DEADLINE)).expect("a time-out can be set");
         let mut request = format!("{}{PATH}", url.replace("http", "ws"))

@@ -2,6 +2,7 @@
 
 use crate::auth::Caller;
 use crate::hub::deeds::{self, NotDone};
+use crate::hub::native::history;
 use crate::hub::native::wire::Wire;
 use crate::hub::session::{Ending, Identity, Open};
 use crate::server::Server;
@@ -149,6 +150,10 @@ async fn answer(
     match message {
         FromAgent::Goodbye {} => Err(Ending::Stopped),
         FromAgent::Hello { .. } => Err(Ending::Broke("hello is said once".to_owned())),
+        FromAgent::History { size } => {
+            let shown = history::show(server, size).await;
+            wire.say(&shown.map_err(|error| Ending::Unavailable(error.to_string()))?).await
+        }
         FromAgent::Claim { request_id, deployment } => {
             let done = deeds::claim(server, identity, request_id, deployment).await;
             reply(wire, request_id, done, FromServer::Claimed { request_id, deployment }).await

@@ -2,6 +2,7 @@
 
 mod conversation;
 mod handshake;
+mod history;
 mod wire;
 
 use crate::auth::Caller;

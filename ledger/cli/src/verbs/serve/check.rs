@@ -18,6 +18,9 @@ impl Serve {
             let Effective { key, value, from } = setting.clone();
             // What holds where nobody named a folder is known by now.
             let value = value.or_else(|| shown.clone().filter(|_| key == "data"));
+            // Without its password.
+            let database = self.database.as_ref().filter(|_| key == "database");
+            let value = database.map(ToString::to_string).or(value);
             vec![key, value.unwrap_or_else(dash), from]
         });
         print_table(&["SETTING", "VALUE", "FROM"], rows.collect())?;

@@ -1,0 +1,349 @@
+//! Reads everything that is stored, merged into the order of the log.
+
+use super::cells::Cells;
+use super::indexes::{self, Ends, Sums};
+use super::merge::{self, Along};
+use super::{schema, trouble};
+use crate::verify::{Batch, Item, Row, Sink, Source, Stop, origin_of};
+use ledger_core::checkpoint::Origin;
+use ledger_core::merkle::{TILE_WIDTH, TileId};
+use ledger_core::record::{ActorKind, Given};
+use ledger_core::verify::Fault;
+use ledger_core::{AnnexDigest, EventId, Position, Timestamp, Version};
+use rusqlite::{Connection, OptionalExtension, Statement};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, ScopedJoinHandle};
+
+const EVENTS: &str = "SELECT position, stream, version, event_id, type, recorded_at, lag, \
+     actor_kind, actor, correlation_id, causation_id, annex_digest, given, events, payload \
+     FROM events NOT INDEXED ORDER BY position";
+
+/// One snapshot of a database.
+pub(crate) struct WholeSource {
+    connection: Connection,
+    /// Reads the indexes meanwhile. Its snapshot may be a newer one.
+    again: Connection,
+    ends: Ends,
+    names: Names,
+    sums: Sums,
+    origin: Option<Origin>,
+}
+
+/// The table `names`, by the numbers.
+struct Names {
+    all: Vec<Vec<u8>>,
+    used: Vec<bool>,
+}
+
+impl WholeSource {
+    /// Begins the snapshot.
+    pub(super) fn begin(connection: Connection, again: Connection) -> Result<Self, Stop> {
+        connection.execute_batch("BEGIN").map_err(trouble)?;
+        schema::check(&connection)?;
+        let head = |sql: &str| -> Result<i64, Stop> {
+            connection.query_row(sql, [], |row| row.get(0)).map_err(trouble)
+        };
+        let mut sums = Sums::new();
+        let names = Names::read(&connection, &mut sums)?;
+        let ends = Ends {
+            position: head("SELECT coalesce(max(position), 0) FROM events NOT INDEXED")?,
+            cursor: head("SELECT coalesce(max(cursor), 0) FROM outputs NOT INDEXED")?,
+            name: names.all.len() as i64,
+        };
+        // Only after the first: so nothing is missing from its snapshot.
+        again.execute_batch("BEGIN").map_err(trouble)?;
+        let note = "SELECT note FROM checkpoints ORDER BY size LIMIT 1";
+        let note: Option<Result<String, _>> =
+            connection.query_row(note, [], |row| Ok(row.get(0))).optional().map_err(trouble)?;
+        // What cannot be read there is found when all of it is read.
+        let origin = note.and_then(Result::ok).and_then(|note| origin_of(&note));
+        Ok(Self { connection, again, ends, names, sums, origin })
+    }
+
+    /// Returns the log's name, as its checkpoints say.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        self.origin.clone()
+    }
+
+    /// Returns the newest position.
+    pub(crate) fn head(&self) -> Position {
+        Position(u64::try_from(self.ends.position).unwrap_or(0))
+    }
+}
+
+impl Source for WholeSource {
+    fn read(self, stop: &AtomicBool, sink: Sink<'_>) -> Result<(), Stop> {
+        let Self { connection, again, ends, names, sums, .. } = self;
+        let others = sums.others();
+        thread::scope(|scope| {
+            let interrupt = again.get_interrupt_handle();
+            let indexes = scope.spawn(move || indexes::read(&again, others, ends));
+            let mut reading = Reading { names, sums, batch: Batch::default(), sink };
+            let mut read = reading.read(&connection, stop).and_then(|head| {
+                let whole = indexes::tiles(&connection, head)
+                    .and_then(|()| reading.names.all_used())
+                    .and_then(|()| reading.compare(indexes));
+                reading.afterwards(whole)
+            });
+            if read.is_err() {
+                interrupt.interrupt();
+            }
+            // In its place: behind what was read before it.
+            if let Err(Stop::Fault(fault)) = read {
+                reading.batch.items.push(Item::Fault(fault));
+                read = Ok(());
+            }
+            read.and_then(|()| reading.hand_on())
+        })
+    }
+}
+
+struct Reading<'a> {
+    names: Names,
+    sums: Sums,
+    batch: Batch,
+    sink: Sink<'a>,
+}
+
+impl Reading<'_> {
+    fn hand_on(&mut self) -> Result<(), Stop> {
+        (self.sink)(std::mem::take(&mut self.batch))
+    }
+
+    /// Compares what the indexes have with what was read.
+    fn compare(&self, indexes: ScopedJoinHandle<'_, Result<Sums, Stop>>) -> Result<(), Stop> {
+        let lost = |_| Err(Fault::container("the indexes could not be read").into());
+        let indexes = indexes.join().unwrap_or_else(lost)?;
+        Ok(self.sums.compare(&indexes)?)
+    }
+
+    /// Keeps a fault of the whole for when nothing else is wrong.
+    fn afterwards(&mut self, whole: Result<(), Stop>) -> Result<(), Stop> {
+        match whole {
+            Err(Stop::Fault(fault)) => {
+                self.batch.items.push(Item::Afterwards(fault));
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Reads the log, and returns its newest position.
+    fn read(&mut self, connection: &Connection, stop: &AtomicBool) -> Result<u64, Stop> {
+        let prepare = |sql: &str| connection.prepare(sql).map_err(trouble);
+        let (mut annexes, mut erasures) = (prepare(merge::ANNEXES)?, prepare(merge::ERASURES)?);
+        let (mut notes, mut outputs) = (prepare(merge::CHECKPOINTS)?, prepare(merge::OUTPUTS)?);
+        let annexes = annexes.query([0]).map_err(trouble)?;
+        let mut annexes = Along::new(annexes, "annexes", merge::annex)?;
+        let erasures = erasures.query([0]).map_err(trouble)?;
+        let mut erasures = Along::new(erasures, "erasures", merge::erasure)?;
+        let notes = notes.query([0]).map_err(trouble)?;
+        let mut notes = Along::new(notes, "checkpoints", merge::checkpoint)?;
+        let outputs = outputs.query([]).map_err(trouble)?;
+        let mut outputs = Along::new(outputs, "outputs", merge::output)?;
+        let mut tiles = prepare("SELECT hashes FROM tiles WHERE level = ? AND idx = ?")?;
+        let mut events = prepare(EVENTS)?;
+        let mut events = events.query([]).map_err(trouble)?;
+        let mut head = 0;
+        while let Some(row) = events.next().map_err(trouble)? {
+            let event = self.event(row, &mut annexes)?;
+            let position = event.position;
+            while let Some((_, Ok(piece))) = outputs.peek()
+                && piece.stored_at() <= event.recorded_at
+            {
+                self.output(&mut outputs)?;
+            }
+            self.batch.items.push(Item::Event(Box::new(event)));
+            if let Some(ordered) = erasures.take(position.0)? {
+                self.batch.items.push(Item::Erasure { position, ordered });
+            }
+            self.tiles(&mut tiles, position.0)?;
+            if let Some(note) = notes.take(position.0)? {
+                let note = self.batch.keep(&note);
+                self.batch.items.push(Item::Checkpoint { size: position.0, note });
+            }
+            head = position.0;
+            if self.batch.is_full() {
+                self.hand_on()?;
+                if stop.load(Ordering::Relaxed) {
+                    return Err(Stop::Unheard);
+                }
+            }
+        }
+        while outputs.peek().is_some() {
+            self.output(&mut outputs)?;
+            if self.batch.is_full() {
+                self.hand_on()?;
+            }
+        }
+        self.rest(&mut annexes, &mut erasures, &mut notes)?;
+        Ok(head)
+    }
+
+    fn event(
+        &mut self,
+        row: &rusqlite::Row<'_>,
+        annexes: &mut Along<'_, merge::Annex>,
+    ) -> Result<Row, Stop> {
+        let position = Cells { row, position: Position::ZERO }.integer(0, "position")?;
+        let number = u64::try_from(position).unwrap_or(0);
+        let cells = Cells { row, position: Position(number) };
+        let recorded_at = cells.time("recorded_at", cells.integer(5, "recorded_at")?)?;
+        let event_id: [u8; 16] = cells.bytes(3, "event_id")?;
+        let (stream, version) = (cells.integer(1, "stream")?, cells.integer(2, "version")?);
+        self.sums.event(position, &event_id, stream, version);
+        let (type_name, actor) = (cells.integer(4, "type")?, cells.integer(8, "actor")?);
+        let annex = annexes.take(number)?;
+        let (names, batch) = (&mut self.names, &mut self.batch);
+        let mut name =
+            |column, number| Ok::<_, Stop>(batch.keep(names.get(&cells, column, number)?));
+        let (stream, type_name) = (name("stream", stream)?, name("type", type_name)?);
+        let actor = name("actor", actor)?;
+        Ok(Row {
+            position: cells.position,
+            stream,
+            version: Version(cells.number(2, "version")?),
+            event_id: EventId::from_bytes(event_id),
+            type_name,
+            occurred_at: occurred_at(&cells, recorded_at)?,
+            recorded_at,
+            actor_kind: actor_kind(&cells)?,
+            actor,
+            correlation_id: cells.maybe_id(9, "correlation_id")?,
+            causation_id: cells.maybe_id(10, "causation_id")?,
+            annex_digest: cells.maybe_bytes(11, "annex_digest")?.map(AnnexDigest),
+            given: given(&cells)?,
+            payload: batch.keep(cells.blob(14, "payload")?),
+            payload_digest: None,
+            annex: annex.map(|(salt, bytes)| (salt, batch.keep(&bytes))),
+        })
+    }
+
+    fn output(&mut self, outputs: &mut Along<'_, merge::Piece>) -> Result<(), Stop> {
+        if let Some((_, piece)) = outputs.take_next()? {
+            let place = piece?.put(&mut self.batch);
+            let length = self.batch.bytes(place.bytes).len() as u64;
+            self.sums.output(place.cursor, &place.deployment.bytes(), place.offset, length);
+            self.batch.items.push(Item::Output(place));
+        }
+        Ok(())
+    }
+
+    /// Reads the tiles that end with the event.
+    fn tiles(&mut self, tiles: &mut Statement<'_>, position: u64) -> Result<(), Stop> {
+        let mut index = position;
+        for level in 0..=TileId::LEVEL_MAX {
+            if index == 0 || !index.is_multiple_of(TILE_WIDTH as u64) {
+                return Ok(());
+            }
+            index /= TILE_WIDTH as u64;
+            let id = TileId { level, index: index - 1 };
+            let place = (i64::from(level), i64::try_from(id.index).unwrap_or(i64::MAX));
+            let mut found = tiles.query(place).map_err(trouble)?;
+            let hashes = match found.next().map_err(trouble)? {
+                Some(row) => {
+                    let cells = Cells { row, position: Position::ZERO };
+                    // Whatever else stands there is no tile.
+                    let hashes = cells.maybe_blob(0, "hashes").ok().flatten();
+                    Some(self.batch.keep(hashes.unwrap_or_default()))
+                }
+                None => None,
+            };
+            self.batch.items.push(Item::Tile { id, hashes });
+        }
+        Ok(())
+    }
+
+    /// Reads what belongs to no event that is there.
+    fn rest(
+        &mut self,
+        annexes: &mut Along<'_, merge::Annex>,
+        erasures: &mut Along<'_, Position>,
+        notes: &mut Along<'_, Vec<u8>>,
+    ) -> Result<(), Stop> {
+        if let Some((position, _)) = annexes.peek() {
+            self.batch.items.push(Item::Beyond(format!("an annex of position {position}")));
+        }
+        if let Some((position, _)) = erasures.peek() {
+            let what = format!("an erasure of the annex of position {position}");
+            self.batch.items.push(Item::Beyond(what));
+        }
+        while let Some((size, note)) = notes.take_next()? {
+            let note = self.batch.keep(&note?);
+            self.batch.items.push(Item::Checkpoint { size, note });
+        }
+        Ok(())
+    }
+}
+
+fn occurred_at(cells: &Cells<'_>, recorded_at: Timestamp) -> Result<Timestamp, Stop> {
+    let lag = cells.integer(6, "lag")?;
+    let micros = recorded_at.micros().checked_sub(lag);
+    cells.time("lag", micros.ok_or_else(|| cells.fault("lag", format_args!("{lag} overflows")))?)
+}
+
+fn actor_kind(cells: &Cells<'_>) -> Result<ActorKind, Stop> {
+    let code = cells.integer(7, "actor_kind")?;
+    let kind = u8::try_from(code).ok().and_then(ActorKind::from_code);
+    kind.ok_or_else(|| cells.fault("actor_kind", format_args!("{code} is no kind")))
+}
+
+fn given(cells: &Cells<'_>) -> Result<Option<Given>, Stop> {
+    let digest: Option<[u8; 8]> = cells.maybe_bytes(12, "given")?;
+    let Some(digest) = digest else {
+        return match cells.row.get_ref(13).map_err(trouble)? {
+            rusqlite::types::ValueRef::Null => Ok(None),
+            _ => Err(cells.fault("events", "it stands without the digest of its write")),
+        };
+    };
+    let events = cells.integer(13, "events")?;
+    let number = u32::try_from(events).ok().filter(|events| *events > 0);
+    let wrong = || cells.fault("events", format_args!("{events} is no number of events"));
+    Ok(Some(Given { digest, events: number.ok_or_else(wrong)? }))
+}
+
+impl Names {
+    fn read(connection: &Connection, sums: &mut Sums) -> Result<Self, Stop> {
+        const SQL: &str = "SELECT id, name FROM names NOT INDEXED ORDER BY id";
+        let mut statement = connection.prepare(SQL).map_err(trouble)?;
+        let mut rows = statement.query([]).map_err(trouble)?;
+        let mut all: Vec<Vec<u8>> = Vec::new();
+        let mut known = HashSet::new();
+        let fault =
+            |what: String| -> Stop { Fault::container(format!("the table names: {what}")).into() };
+        while let Some(row) = rows.next().map_err(trouble)? {
+            let cells = Cells { row, position: Position::ZERO };
+            let (id, expected) = (cells.integer(0, "id")?, all.len() as i64 + 1);
+            if id != expected {
+                return Err(fault(format!("{id} stands where {expected} should")));
+            }
+            let name = cells.text(1, "name").map_err(|_| fault(format!("{id} is no text")))?;
+            if !known.insert(sums.name(id, name)) && all.iter().any(|other| other == name) {
+                let name = String::from_utf8_lossy(name);
+                return Err(fault(format!("{name:?} stands there twice")));
+            }
+            all.push(name.to_vec());
+        }
+        let used = vec![false; all.len()];
+        Ok(Self { all, used })
+    }
+
+    fn get(&mut self, cells: &Cells<'_>, column: &'static str, number: i64) -> Result<&[u8], Stop> {
+        let place = number.checked_sub(1).and_then(|place| usize::try_from(place).ok());
+        let found = place.and_then(|place| Some((self.used.get_mut(place)?, self.all.get(place)?)));
+        let Some((used, name)) = found else {
+            return Err(cells.fault(column, format_args!("the name {number} is not there")));
+        };
+        *used = true;
+        Ok(name)
+    }
+
+    /// Names come with the events that they are for.
+    fn all_used(&self) -> Result<(), Stop> {
+        let Some(place) = self.used.iter().position(|used| !used) else { return Ok(()) };
+        let name = String::from_utf8_lossy(&self.all[place]);
+        let what = format!("the table names: no event has {name:?}, which stands there");
+        Err(Fault::container(what).into())
+    }
+}
