@@ -78,8 +78,8 @@ async fn every_partition_is_guarded() {
     assert_eq!(positions(log.write(one_event()).await), (291, 291));
 }
 
-/// No table of the schema and no partition is without its guards, and none of them
-/// is one that a session can switch off.
+/// No table of the log and no partition is without its guards, and none of them is one
+/// that a session can switch off. Signs of life and the list of migrations are no log.
 #[tokio::test]
 async fn every_guard_fires_always() {
     let place = Place::postgres().await;
