@@ -103,6 +103,7 @@ pub struct EraseRequest {
     #[cfg_attr(feature = "schema", schema(value_type = crate::schema::RequestId))]
     pub request_id: RequestId,
     /// The event whose annex is to go.
+    #[serde(deserialize_with = "needed")]
     #[cfg_attr(feature = "schema", schema(value_type = crate::schema::Position))]
     pub position: Position,
     /// Why; recorded in the annex of the order.
