@@ -16,8 +16,8 @@ use ledger_core::checkpoint::{Checkpoint, InvalidOrigin, NoteKey, Origin};
 use ledger_core::event::{self, Reach};
 use ledger_core::rights::TokenKind;
 use ledger_core::{
-    Command, EventId, NewEvent, NodeId, RequestId, StreamId, Timestamp, TokenId, Version,
-    WorkspaceName,
+    Command, EventId, NewEvent, NodeId, Rejection, RequestId, StreamId, Timestamp, TokenId,
+    Version, WorkspaceName,
 };
 use ledger_store::{Change, Clock, Expectation, Log, OutputError, Write, WriteError};
 use projections::image::Image;
@@ -45,6 +45,14 @@ pub enum StartError {
         "the log has workspaces, but not `default`, which every log begins with: it was damaged or changed; restore a backup"
     )]
     NoFirstWorkspace,
+    /// The log was begun by another server meanwhile.
+    #[error(
+        "another server began this log at the same moment; copy token-key from its data folder into this one's, then start again"
+    )]
+    BegunByAnother,
+    /// The log was named by another server meanwhile.
+    #[error("another server named this log at the same moment; start this one again")]
+    NamedByAnother,
     /// The log does not take what a start records.
     #[error("the start cannot be recorded")]
     Record(#[source] WriteError),
@@ -99,7 +107,7 @@ pub(crate) async fn boot(
     let image = folded.map_err(StartError::Fold)?;
     // The first start issues a token together with its workspace.
     let has_tokens = image.state.fleet.workspace(&WorkspaceName::initial()).is_some();
-    let key = folder.token_key(has_tokens).map_err(StartError::Folder)?;
+    let (key, made_key) = folder.token_key(has_tokens).map_err(StartError::Folder)?;
     // A log that others share has their nodes, too.
     let known = image.state.fleet.node().filter(|_| !log.is_shared());
     let node = folder.node(known).map_err(StartError::Folder)?;
@@ -126,13 +134,21 @@ pub(crate) async fn boot(
     if config.confirm_clock {
         confirm_clock(&server).await.map_err(StartError::Record)?;
     }
-    let admin_token = first_start(&server, &folder).await?;
+    let admin_token = first_start(&server, &folder, made_key).await?;
     start_node(&server).await?;
     if let Some(signed) = forked {
         record(&server, Command::AcceptFork { node, signed }).await?;
     }
     let NoteKey { name: origin, key: public_key } = server.signer.name();
-    record(&server, Command::AddSigningKey { node, origin, public_key }).await?;
+    let added = record(&server, Command::AddSigningKey { node, origin, public_key }).await;
+    added.map_err(|error| match error {
+        StartError::Record(WriteError::Rejected(Rejection::OriginMismatch { .. }))
+            if config.origin.is_none() =>
+        {
+            StartError::NamedByAnother
+        }
+        error => error,
+    })?;
     folder.show_signing_key(&server.signer.name()).map_err(StartError::Folder)?;
     Ok(Booted { server, runner, admin_token })
 }
@@ -188,10 +204,15 @@ fn own_origin(node: NodeId) -> Result<Origin, StartError> {
 ///
 /// The token's file is whole and synced before its event is committed. A crash
 /// in between is no harm: the next start finds the file, and the same request.
-async fn first_start(server: &Server, folder: &Folder) -> Result<Option<PathBuf>, StartError> {
+async fn first_start(
+    server: &Server,
+    folder: &Folder,
+    made_key: bool,
+) -> Result<Option<PathBuf>, StartError> {
     let workspace = WorkspaceName::initial();
     if server.image().state.fleet.workspace(&workspace).is_some() {
-        return Ok(None);
+        // It was not there when the key was made.
+        return if made_key { begun_by_another(folder, made_key) } else { Ok(None) };
     }
     if server.image().state.fleet.workspaces().next().is_some() {
         return Err(StartError::NoFirstWorkspace);
@@ -211,12 +232,21 @@ async fn first_start(server: &Server, folder: &Folder) -> Result<Option<PathBuf>
     };
     let written = match server.log.write(write).await {
         // Another server that shares the log began at the same moment.
-        Err(WriteError::Conflict { .. }) if server.log.is_shared() => return Ok(None),
+        Err(WriteError::Conflict { .. }) if server.log.is_shared() => {
+            return begun_by_another(folder, made_key);
+        }
         written => written.map_err(StartError::Record)?,
     };
     reach(server, written).await?;
     tracing::info!(file = ADMIN_TOKEN, "The workspace default and the first admin token are made.");
     Ok(Some(path))
+}
+
+/// Several servers began at the same moment, and this one was not the first. With
+/// a key that it was given it goes on; one of its own would know no token.
+fn begun_by_another(folder: &Folder, made_key: bool) -> Result<Option<PathBuf>, StartError> {
+    folder.forget_first_start(made_key).map_err(StartError::Folder)?;
+    if made_key { Err(StartError::BegunByAnother) } else { Ok(None) }
 }
 
 fn admin_token(server: &Server, request: RequestId, secret: &Secret) -> event::TokenIssued {

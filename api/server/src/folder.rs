@@ -107,18 +107,19 @@ impl Folder {
         Ok(node)
     }
 
-    /// Returns the key under which tokens are hashed, which is made at the first start.
+    /// Returns the key under which tokens are hashed, which is made at the first start,
+    /// and whether it was made now.
     ///
     /// A log that has tokens needs the key that they were hashed with: with
     /// another one nobody would ever get in again.
-    pub(crate) fn token_key(&self, has_tokens: bool) -> Result<TokenKey, FolderError> {
+    pub(crate) fn token_key(&self, has_tokens: bool) -> Result<(TokenKey, bool), FolderError> {
         let path = self.path.join(TOKEN_KEY);
         if let Some(text) = read(&path)? {
             let bytes = HEXLOWER.decode(text.trim_ascii()).ok();
             let what = "it must hold 64 hexadecimal digits";
             return bytes
                 .and_then(|bytes| bytes.try_into().ok())
-                .map(TokenKey::new)
+                .map(|bytes| (TokenKey::new(bytes), false))
                 .ok_or(FolderError::Damaged { path, what });
         }
         if has_tokens {
@@ -126,7 +127,22 @@ impl Folder {
         }
         let bytes = self.random(&path)?;
         self.write(TOKEN_KEY, format!("{}\n", HEXLOWER.encode(&bytes)).as_bytes())?;
-        Ok(TokenKey::new(bytes))
+        Ok((TokenKey::new(bytes), true))
+    }
+
+    /// Removes the first admin token, and the key if this start made it: another
+    /// server began the log, and neither was ever good for it.
+    pub(crate) fn forget_first_start(&self, made_key: bool) -> Result<(), FolderError> {
+        for name in [ADMIN_TOKEN, TOKEN_KEY].iter().take(1 + usize::from(made_key)) {
+            let path = self.path.join(name);
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(FolderError::File { path, source });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Returns the first admin token, from the file if a start before made it,

@@ -9,7 +9,7 @@ use crate::boot::start_node;
 use crate::given;
 use crate::problem::chain;
 use crate::server::Server;
-use ledger_core::{Command, NodeId, RequestId};
+use ledger_core::{Command, NodeId, RequestId, Timestamp};
 use ledger_store::{OutputError, Sign};
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
@@ -52,7 +52,11 @@ async fn look_after(server: &Server, signs: Vec<Sign>, timeout: Duration) {
             tracing::error!(error = chain(&error), "The start cannot be recorded.");
         }
     }
-    for sign in signs.iter().filter(|sign| sign.silent > timeout && running(&sign.node)) {
+    for sign in signs.iter().filter(|sign| running(&sign.node)) {
+        let written = state.nodes.get(&sign.node).map(|node| node.seen_at);
+        if silence(sign, written) <= timeout {
+            continue;
+        }
         tracing::warn!(node = %sign.node, silent = ?sign.silent, "A server is lost.");
         let request = RequestId::new(uuid::Uuid::now_v7());
         let given = given::of_node(server.node, request);
@@ -61,5 +65,30 @@ async fn look_after(server: &Server, signs: Vec<Sign>, timeout: Duration) {
         if let Err(error) = server.commit(request, given, server.actor(), command).await {
             tracing::warn!(error = chain(&error), "The loss cannot be recorded yet.");
         }
+    }
+}
+
+/// How long nothing was heard of a server, neither a sign of life nor, since one
+/// that starts again was silent before, what it wrote to the log.
+fn silence(sign: &Sign, written: Option<Timestamp>) -> Duration {
+    let later = written.map_or(0, |written| written.micros().saturating_sub(sign.seen_at.micros()));
+    sign.silent.saturating_sub(Duration::from_micros(u64::try_from(later).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_wrote_is_a_sign_of_life() {
+        let seen_at = Timestamp::from_micros(5_000_000);
+        let node = NodeId::new(uuid::Uuid::from_u128(1));
+        let sign = Sign { node, seen_at, silent: Duration::from_secs(20) };
+        let after =
+            |seconds: i64| silence(&sign, Some(Timestamp::from_micros(seconds * 1_000_000)));
+        assert_eq!(silence(&sign, None), Duration::from_secs(20));
+        assert_eq!(after(3), Duration::from_secs(20));
+        assert_eq!(after(24), Duration::from_secs(1));
+        assert_eq!(after(99), Duration::ZERO);
     }
 }

@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 pub struct Node {
     /// Whether it started and has not stopped.
     pub running: bool,
-    /// When it last wrote to its own stream.
+    /// When it last wrote to its own stream, or took a session in.
     pub seen_at: Timestamp,
 }
 

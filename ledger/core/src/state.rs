@@ -51,6 +51,12 @@ impl State {
         match stream {
             StreamId::Workspace(ws) | StreamId::Sessions(ws) => {
                 self.workspaces.entry(ws.clone()).or_default().evolve(event);
+                // Whoever takes a session in lives.
+                if let Event::AgentConnected(connected) = event
+                    && let Some(node) = self.nodes.get_mut(&connected.node)
+                {
+                    node.seen_at = node.seen_at.max(recorded_at);
+                }
             }
             StreamId::Agent(ws, name) => {
                 let workspace = self.workspaces.entry(ws.clone()).or_default();
@@ -189,7 +195,11 @@ impl State {
     }
 
     fn lose_node(&self, node: NodeId, alive_until: Timestamp) -> Vec<NewEvent> {
-        let running = self.nodes.get(&node).is_some_and(|node| node.running);
+        let known = self.nodes.get(&node);
+        let running = known.is_some_and(|node| node.running);
+        // The log may know better than its last sign of life: no session ends before
+        // it began.
+        let alive_until = known.map_or(alive_until, |node| node.seen_at.max(alive_until));
         let lost =
             running.then(|| NewEvent::new(StreamId::Node(node), event::NodeLost { alive_until }));
         let sessions = self

@@ -109,7 +109,6 @@ async fn measure(place: &Place, source: &mut Source, size: u64) -> Result<Figure
         }
         figure(&format!("{}, events/s", stage.name()), rate(median(&passes)?));
     }
-    // What `ledger verify` reaches belongs here, as one more figure.
     log.close().await;
     Ok(figures)
 }

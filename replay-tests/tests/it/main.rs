@@ -13,3 +13,4 @@ mod manual;
 mod monitoring;
 mod reference;
 mod rig;
+mod several_servers;

@@ -215,6 +215,8 @@ fn refused(rejection: Rejection) -> Ending {
     match rejection {
         Rejection::AgentRetired { .. } => Ending::Retired,
         Rejection::KeyMismatch { .. } => Ending::KeyMismatch(rejection.to_string()),
+        // It starts again by itself, and the agent may come back.
+        Rejection::NodeLost { .. } => Ending::Unavailable(rejection.to_string()),
         other => Ending::TokenRefused(other.to_string()),
     }
 }

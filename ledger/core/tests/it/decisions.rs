@@ -10,7 +10,9 @@ use ledger_core::event::{
 use ledger_core::ids::*;
 use ledger_core::key::PublicKey;
 use ledger_core::rights::{Right, TokenKind, holds};
-use ledger_core::{AgentName, Annex, Command, Context, Rejection, State, Timestamp, WorkspaceName};
+use ledger_core::{
+    AgentName, Annex, Command, Context, Event, Rejection, State, Timestamp, WorkspaceName,
+};
 use std::collections::BTreeMap;
 
 /// A state, and a driver that does what a store does.
@@ -222,6 +224,25 @@ fn a_server_that_was_taken_for_dead_holds_no_session_until_it_starts_again() {
     ledger.check(connect("web", 1, 11), Err("node_lost"));
     ledger.check(start, Ok(&["NodeStarted"]));
     ledger.check(connect("web", 1, 12), Ok(&["AgentConnected"]));
+}
+
+#[test]
+fn no_lost_session_ends_before_it_began() {
+    let mut ledger = Ledger::with_agents(&[]);
+    let (node, version) = (of(&id(3)), of("0.1.0"));
+    ledger.does(Command::StartNode { node, version, alive_until: None });
+    ledger.does(connect("web", 1, 10));
+    // A sign of life is given only so often, and the last one was before.
+    let lose = Command::LoseNode { node, alive_until: Timestamp::from_micros(1) };
+    let context = Context { now: Timestamp::from_micros(9), request: of(&id(0xb000)) };
+    let lost = ledger.state.decide(lose, context).expect("it is running");
+    let alive_until = lost.iter().map(|new| match &new.event {
+        Event::NodeLost(lost) => lost.alive_until,
+        Event::SessionsLost(lost) => lost.alive_until,
+        other => panic!("{other:?}"),
+    });
+    let connected = ledger.state.last_recorded_at.expect("there are events");
+    assert!(lost.len() == 2 && alive_until.into_iter().all(|until| until == connected));
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub(crate) async fn open(url: &str, options: Options) -> Result<Opened, OpenErro
         .max_connections(READERS)
         .acquire_timeout(CONNECT_TIMEOUT)
         .connect_lazy_with(reading(&address));
-    let mut connection = connect(&reading(&address)).await.map_err(database("connecting to it"))?;
+    let mut connection = connect(&reading(&address)).await.map_err(unreachable)?;
     check_server(&mut connection).await?;
     migrations::check(&mut connection).await?;
     connection.close().await.map_err(database("asking for its schema's version"))?;
@@ -74,7 +74,7 @@ pub(crate) async fn open(url: &str, options: Options) -> Result<Opened, OpenErro
 /// role that may: a superuser, or the owner of the database with CREATEROLE.
 pub(crate) async fn migrate(url: &str) -> Result<(), OpenError> {
     let address = address(url)?;
-    let mut connection = connect(&address).await.map_err(database("connecting to it"))?;
+    let mut connection = connect(&address).await.map_err(unreachable)?;
     check_server(&mut connection).await?;
     migrations::run(&mut connection).await?;
     connection.close().await.map_err(database("closing it after migrating it"))
@@ -177,6 +177,13 @@ async fn within<T>(
 /// PostgreSQL's integers are signed. Nothing here comes near 2^63.
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Says what may be done about a database that cannot be connected to.
+fn unreachable(error: sqlx::Error) -> OpenError {
+    let failure = failure::failure(error);
+    let what = format!("connecting to it: {}", failure.why);
+    OpenError::Database { what, source: failure.source }
 }
 
 fn database(what: &'static str) -> impl FnOnce(sqlx::Error) -> OpenError {

@@ -52,7 +52,10 @@ impl Folded {
     ) -> Result<(), ReadError> {
         while self.position < head {
             let expected = self.position.next();
-            let records = reader.records(expected, PAGE_RECORDS_MAX, false).await?;
+            // No further than asked: without the lock, others append meanwhile.
+            let missing = usize::try_from(head.0 - self.position.0).unwrap_or(usize::MAX);
+            let limit = missing.min(PAGE_RECORDS_MAX);
+            let records = reader.records(expected, limit, false).await?;
             if records.is_empty() {
                 return Err(ReadError::Gap { expected, found: head });
             }

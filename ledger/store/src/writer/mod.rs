@@ -30,6 +30,7 @@ use ledger_core::merkle::Tree;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 /// What the writer tells the rest of the server.
 pub(crate) struct Signals {
@@ -103,14 +104,17 @@ impl<A: Append> Writer<A> {
 
     /// Waits until something is to be written. False when nothing will come.
     async fn gather(&mut self) -> bool {
+        // However often somebody asks for something else meanwhile.
+        let mut probe_at = Instant::now() + limits::RETRY_INTERVAL;
         while self.waiting.is_empty() {
             let mut arrived = Vec::new();
             let next = self.inbox.recv_many(&mut arrived, limits::WAITING_WRITES_MAX);
             let n_arrived = if self.failing.is_some() {
-                match tokio::time::timeout(limits::RETRY_INTERVAL, next).await {
+                match tokio::time::timeout_at(probe_at, next).await {
                     Ok(n_arrived) => n_arrived,
                     Err(_) => {
                         self.probe().await;
+                        probe_at = Instant::now() + limits::RETRY_INTERVAL;
                         continue;
                     }
                 }
@@ -143,8 +147,13 @@ impl<A: Append> Writer<A> {
             }
             Task::Tree { reply } => drop(reply.send(self.tree().await)),
             Task::Beat { node, reply } => {
-                let beaten = self.appender.beat(node).await.map_err(unavailable);
-                let _ = reply.send(beaten);
+                let beaten = self.appender.beat(node).await;
+                if let Err(failure) = &beaten {
+                    // Otherwise a server to which nobody writes would seem ready.
+                    self.failing = Some(failure.why.clone());
+                    self.publish_readiness();
+                }
+                let _ = reply.send(beaten.map_err(unavailable));
             }
             Task::LastSeen { node, reply } => {
                 let seen = self.appender.last_seen(node).await.map_err(unavailable);

@@ -16,6 +16,7 @@ mod fencing;
 mod file;
 mod nodes;
 mod other_writer;
+mod partitions;
 mod postgres;
 mod properties;
 mod race;

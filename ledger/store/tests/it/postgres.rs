@@ -178,14 +178,16 @@ impl Drop for Database {
         if server()._running.is_some() {
             return;
         }
-        let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        let database = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        let login = format!("DROP ROLE IF EXISTS {}_login", self.name);
         let (before, behind) = &server().url;
         let url = format!("{before}/postgres{behind}");
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async {
                 let mut connection = PgConnection::connect(&url).await.unwrap();
-                connection.execute(AssertSqlSafe(sql)).await.unwrap();
+                connection.execute(AssertSqlSafe(database)).await.unwrap();
+                connection.execute(AssertSqlSafe(login)).await.unwrap();
             });
         });
         // What is left behind harms no test.

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 #[derive(Clone, Default)]
 pub(super) struct History {
     pub(super) events: Vec<LogEvent>,
+    /// Whether servers share the log, and so give signs of life beside it.
+    shared: bool,
     /// Where each event stands in `events`.
     places: HashMap<EventId, usize>,
     /// The index of each deployment among its agent's.
@@ -18,8 +20,14 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) fn of(events: Vec<LogEvent>) -> Self {
-        let mut history = Self::default();
+    /// A log of which nothing was read yet.
+    pub(super) fn new(shared: bool) -> Self {
+        Self { shared, ..Self::default() }
+    }
+
+    /// The same log, if these were its events.
+    pub(super) fn with(&self, events: Vec<LogEvent>) -> Self {
+        let mut history = Self::new(self.shared);
         history.extend(events);
         history
     }
@@ -201,16 +209,30 @@ impl History {
                 && event.recorded_at == started.recorded_at
         };
         let lost: Vec<&LogEvent> = self.events[..start].iter().rev().take_while(is_part).collect();
-        // It lived at least until the newest event that it wrote itself.
-        let newest = start.checked_sub(lost.len() + 1).map(|idx| self.events[idx].recorded_at);
-        let newest = newest.map(|newest| newest.to_string());
-        let truthful =
-            |event: &&&LogEvent| event.payload["alive_until"].as_str() == newest.as_deref();
+        let truthful = |event: &&&LogEvent| self.lived_until(event, start - lost.len());
         let deaths = lost.iter().filter(truthful);
         let deaths = deaths.filter(|e| e.type_name == "NodeLost" && e.stream == started.stream);
         let sessions = lost.iter().filter(truthful);
         let sessions = sessions.filter_map(|event| event.payload["sessions"].as_array()).flatten();
         (deaths.count(), sessions.filter_map(|session| session["session"].as_str()).collect())
+    }
+
+    /// Whether a loss, recorded with a start, says rightly until when the server
+    /// lived; `end` events are from before.
+    fn lived_until(&self, loss: &LogEvent, end: usize) -> bool {
+        let said = loss.payload["alive_until"].as_str().unwrap_or_default();
+        if !self.shared {
+            // At least until the newest event that it wrote itself.
+            let newest = end.checked_sub(1).map(|idx| self.events[idx].recorded_at);
+            return newest.is_some_and(|newest| newest.to_string() == said);
+        }
+        // Signs of life are as good a proof, and others may have written since.
+        let proves = |event: &&LogEvent| {
+            event.type_name == "AgentConnected" || event.type_name == "NodeStarted"
+        };
+        let proven = self.events[..end].iter().rfind(proves).map(|event| event.recorded_at);
+        let said = said.parse().ok();
+        proven.is_some() && said >= proven && said <= Some(loss.recorded_at)
     }
 
     /// Finds effects of requests that nobody was told of, or that count twice,
@@ -253,7 +275,7 @@ pub(super) fn assert_notices(
     let without = |idx: usize| {
         let mut events = good.events.clone();
         events.remove(idx);
-        History::of(events)
+        good.with(events)
     };
     let last = acknowledged.last().expect("something was acknowledged");
     let place = good.places[&EventId::derive(last.request, 0)];
@@ -262,7 +284,7 @@ pub(super) fn assert_notices(
 
     let mut events = good.events.clone();
     events.push(events[place].clone());
-    assert!(!History::of(events).faults_of_order().is_empty(), "a repetition is not noticed");
+    assert!(!good.with(events).faults_of_order().is_empty(), "a repetition is not noticed");
     let counted_twice = [acknowledged, &acknowledged[..1]].concat();
     assert!(!good.faults_of_sums(&counted_twice).is_empty(), "a wrong sum is not noticed");
 

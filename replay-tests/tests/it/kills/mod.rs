@@ -7,7 +7,9 @@
 mod agents;
 mod check;
 mod load;
+mod outages;
 
+use crate::rig::postgres::Postgres;
 use crate::rig::random::{self, Random};
 use crate::rig::server::{Options, Server};
 use crate::rig::story::check_log;
@@ -24,6 +26,9 @@ trait Database {
     /// How a server is started on it.
     fn options(&self) -> Options;
 
+    /// Whether several servers may share it.
+    fn is_shared(&self) -> bool;
+
     /// What happens to it while the server is dead.
     fn between(&mut self, _kill: usize) {}
 }
@@ -34,6 +39,20 @@ struct Sqlite;
 impl Database for Sqlite {
     fn options(&self) -> Options {
         Options::default()
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+}
+
+impl Database for Postgres {
+    fn options(&self) -> Options {
+        Self::options(self, &[])
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 }
 
@@ -51,6 +70,11 @@ fn a_server_killed_a_hundred_times_under_load_loses_and_doubles_nothing_on_sqlit
     survive(&mut Sqlite, N_KILLS);
 }
 
+#[test]
+fn a_server_killed_a_hundred_times_under_load_loses_and_doubles_nothing_on_postgres() {
+    survive(&mut Postgres::start(), N_KILLS);
+}
+
 /// Lets a server die so many times, and checks the log after each start.
 fn survive(database: &mut impl Database, n_kills: usize) {
     let seed = random::seed("LEDGER_KILLS_SEED");
@@ -60,7 +84,7 @@ fn survive(database: &mut impl Database, n_kills: usize) {
     let mut server = Server::start(folder.path(), database.options());
     let token = server.admin_token();
     let mut load = Load::start(Run::new(1, server.url(), &token), seed);
-    let mut told = Told::default();
+    let mut told = Told::new(database.is_shared());
 
     let begun = Instant::now();
     let (mut kills, mut killed_starting) = (0, 0);
@@ -90,7 +114,7 @@ fn survive(database: &mut impl Database, n_kills: usize) {
     let acknowledged = load.book.acknowledged(0);
     let sessions = load.book.sessions();
     let refused = load.book.refused();
-    let history = History::of(server.log(&token));
+    let history = told.history.with(server.log(&token));
     assert!(server.terminate().success(), "the last server does not stop well");
     assert!(!server.process().stderr().contains("panicked"), "{}", server.process().stderr());
     load.end();
@@ -119,7 +143,6 @@ fn survive(database: &mut impl Database, n_kills: usize) {
 }
 
 /// What the servers told so far, from one start to the next.
-#[derive(Default)]
 struct Told {
     history: History,
     n_checked: usize,
@@ -128,8 +151,15 @@ struct Told {
 }
 
 impl Told {
+    fn new(shared: bool) -> Self {
+        Self { history: History::new(shared), n_checked: 0, heads: BTreeMap::new() }
+    }
+
     /// Reads on, and holds what is there to what was acknowledged.
     fn check(&mut self, load: &Load, run: &Run) {
+        // First what is said to be there, where others write meanwhile.
+        let fresh = load.book.acknowledged(self.n_checked);
+        let sessions = load.book.sessions();
         loop {
             let from = Some(self.history.next());
             let query = LogQuery { from, ..LogQuery::default() };
@@ -141,11 +171,10 @@ impl Told {
         }
         let head = Position(self.history.next().0 - 1);
         self.heads.insert(run.number, head);
-        let fresh = load.book.acknowledged(self.n_checked);
         self.n_checked += fresh.len();
         let mut faults = self.history.faults_of(&fresh);
-        faults.extend(self.history.faults_of_deaths(&load.book.sessions()));
-        assert!(faults.is_empty(), "after kill {}: {}", run.number - 1, faults.join("\n"));
+        faults.extend(self.history.faults_of_deaths(&sessions));
+        assert!(faults.is_empty(), "before run {}: {}", run.number, faults.join("\n"));
     }
 
     /// Holds the whole log, read once more, to everything.

@@ -8,6 +8,7 @@ pub(crate) mod disk;
 pub(crate) mod http;
 pub(crate) mod netns;
 pub(crate) mod nix;
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod server;

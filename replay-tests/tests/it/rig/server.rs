@@ -1,6 +1,7 @@
 //! `ledger serve` as a real process, which can die and come back.
 
 use super::process::{Output, Process, command};
+use super::wait_for;
 use api_wire::http::LogEvent;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -57,11 +58,45 @@ pub(crate) fn wrapped(wrapper: &[String], program: &Path, home: &Path) -> Comman
     }
 }
 
+/// A server of which nobody knows yet whether it will serve.
+pub(crate) struct Beginning {
+    folder: PathBuf,
+    options: Options,
+    process: Process,
+}
+
+impl Beginning {
+    /// Starts one, and does not wait for it.
+    pub(crate) fn start(folder: &Path, options: Options) -> Self {
+        let process = begin(folder, &options, 0);
+        Self { folder: folder.to_owned(), options, process }
+    }
+
+    /// Waits until it serves, or ends.
+    pub(crate) fn wait(self) -> Result<Server, Output> {
+        let Self { folder, options, mut process } = self;
+        let url = wait_for("a server that serves or ends", || {
+            let text = process.stderr();
+            let url = text.lines().find_map(address);
+            url.map(Some).or_else(|| process.has_ended().map(|_| None))
+        });
+        match url {
+            Some(url) => Ok(Server { folder, url, options, process }),
+            None => Err(process.output()),
+        }
+    }
+}
+
 impl Server {
     /// Starts a new server with everything in the folder.
     pub(crate) fn start(folder: &Path, options: Options) -> Self {
         let (process, url) = launch(folder, &options, 0);
         Self { folder: folder.to_owned(), url, options, process }
+    }
+
+    /// Starts a new server where it cannot, and returns how it ended.
+    pub(crate) fn start_in_vain(folder: &Path, options: &Options) -> Output {
+        begin(folder, options, 0).output()
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -183,10 +218,13 @@ fn begin(folder: &Path, options: &Options, port: u16) -> Process {
 
 fn launch(folder: &Path, options: &Options, port: u16) -> (Process, String) {
     let mut process = begin(folder, options, port);
-    let url = process.wait_for_line("the address", |line| {
-        // In JSON, the line goes on with a quotation mark.
-        let url = line.split("listening on ").nth(1)?.split([' ', '"']).next()?;
-        Some(url.trim_end_matches('/').to_owned())
-    });
+    let url = process.wait_for_line("the address", address);
     (process, url)
+}
+
+/// The address that a line of the server's names, if it does.
+fn address(line: &str) -> Option<String> {
+    // In JSON, the line goes on with a quotation mark.
+    let url = line.split("listening on ").nth(1)?.split([' ', '"']).next()?;
+    Some(url.trim_end_matches('/').to_owned())
 }

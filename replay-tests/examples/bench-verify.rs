@@ -1,6 +1,6 @@
-//! Fills a log and verifies it: how many events a second.
+//! verification: events a second that `ledger verify` recomputes on SQLite
 //!
-//! `cargo run --release -p ledger-store --example verify -- 1000000 [FOLDER]`
+//! `./dev bench verify [EVENTS [FOLDER]]`
 
 #![allow(clippy::unwrap_used, reason = "it ends by panicking")]
 
