@@ -142,22 +142,29 @@ impl Signer {
     pub(crate) async fn sign(&self, log: &Log) -> Result<(), SignError> {
         let tree = log.tree().await.map_err(SignError::Read)?;
         self.continues(log, &tree).await?;
-        let signed = self.memory().as_ref().map(|note| note.checkpoint().size);
-        if tree.size() == 0 || signed == Some(tree.size()) {
-            return Ok(());
-        }
         let newest = log.newest_checkpoint().await.map_err(SignError::Read)?;
         let newest = newest.and_then(|note| note.parse::<Note>().ok());
-        if newest.is_some_and(|note| note.checkpoint().size >= tree.size()) {
-            // Another server was faster.
+        let stored = newest.map_or(0, |note| note.checkpoint().size);
+        if stored >= tree.size() {
+            // Nothing grew, or another server was faster.
             return Ok(());
         }
+        let remembered = self.memory().clone();
+        let note = match remembered.filter(|note| note.checkpoint().size == tree.size()) {
+            // Signed before, and then it could not be stored.
+            Some(note) => note,
+            None => self.sign_anew(&tree)?,
+        };
+        log.write_checkpoint(&note).await.map_err(SignError::Store)
+    }
+
+    fn sign_anew(&self, tree: &Tree) -> Result<Note, SignError> {
         let (origin, size, root) = (self.origin.clone(), tree.size(), tree.root());
         let note = sign(&Checkpoint { origin, size, root }, self.keys.secret());
         // First, for what was signed must never be forgotten.
         self.folder.remember_signed(&note).map_err(SignError::Memory)?;
         *self.memory() = Some(note.clone());
-        log.write_checkpoint(&note).await.map_err(SignError::Store)
+        Ok(note)
     }
 
     /// Makes sure that the log begins with what was signed last.
