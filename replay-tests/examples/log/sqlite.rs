@@ -108,7 +108,7 @@ impl Folder {
         Ok(Some(parts.map(part).collect::<Result<_>>()?))
     }
 
-    pub(super) async fn select_by_sqlx(&self, page: usize) -> Result<u64> {
+    pub(super) async fn select_by_sqlx(&self, page: usize, last: u64) -> Result<u64> {
         let (sql, columns) = select(&self.look()?)?;
         let mut options = SqliteConnectOptions::new().filename(self.file()).read_only(true);
         for (name, value) in READING {
@@ -134,14 +134,14 @@ impl Folder {
                 position = row.try_get_unchecked(0)?;
                 n_rows += 1;
             }
-            if n_rows == 0 {
+            if n_rows == 0 || u64::try_from(position)? >= last {
                 ensure!(std::hint::black_box(bytes) > 0, "nothing was read");
                 return Ok(u64::try_from(position)?);
             }
         }
     }
 
-    pub(super) fn select_bare(&self, page: usize) -> Result<u64> {
+    pub(super) fn select_bare(&self, page: usize, last: u64) -> Result<u64> {
         let connection = self.look()?;
         let (sql, columns) = select(&connection)?;
         let mut statement = connection.prepare(&sql)?;
@@ -161,7 +161,7 @@ impl Folder {
                 position = row.get(0)?;
                 n_rows += 1;
             }
-            if n_rows == 0 {
+            if n_rows == 0 || u64::try_from(position)? >= last {
                 ensure!(std::hint::black_box(bytes) > 0, "nothing was read");
                 return Ok(u64::try_from(position)?);
             }
