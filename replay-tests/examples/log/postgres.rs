@@ -69,16 +69,16 @@ impl Schema {
 
     pub(super) async fn contents(&self) -> Result<Contents> {
         const SCHEMA: &str = "\
-            SELECT c.relkind || ' ' || c.relname || ' ' || coalesce(pg_get_indexdef(i.indexrelid), '') \
+            SELECT c.relkind::text || ' ' || c.relname || ' ' || coalesce(pg_get_indexdef(i.indexrelid), '') \
                 || coalesce(array_to_string(c.reloptions, ','), '') \
-                || coalesce((SELECT string_agg(a.attname || ' ' || a.atttypid::regtype, ',' \
+                || coalesce((SELECT string_agg(a.attname || ' ' || a.atttypid::regtype::text, ',' \
                     ORDER BY a.attnum) FROM pg_attribute a \
                     WHERE a.attrelid = c.oid AND a.attnum > 0), '') \
             FROM pg_class c LEFT JOIN pg_index i ON i.indexrelid = c.oid \
             WHERE c.relnamespace = 'ledger'::regnamespace \
-            UNION ALL SELECT pg_get_triggerdef(t.oid) || ' ' || t.tgenabled FROM pg_trigger t \
+            UNION ALL SELECT pg_get_triggerdef(t.oid) || ' ' || t.tgenabled::text FROM pg_trigger t \
             JOIN pg_class c ON c.oid = t.tgrelid WHERE c.relnamespace = 'ledger'::regnamespace \
-            UNION ALL SELECT conrelid::regclass || ' ' || pg_get_constraintdef(oid) \
+            UNION ALL SELECT conrelid::regclass::text || ' ' || pg_get_constraintdef(oid) \
             FROM pg_constraint WHERE connamespace = 'ledger'::regnamespace ORDER BY 1";
         const TABLES: &str = "SELECT relname::text FROM pg_class \
             WHERE relnamespace = 'ledger'::regnamespace AND relkind IN ('r', 'p') \

@@ -18,6 +18,7 @@ mod nodes;
 mod other_writer;
 mod partitions;
 mod postgres;
+mod presumed;
 mod properties;
 mod race;
 mod support;
