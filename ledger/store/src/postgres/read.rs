@@ -81,6 +81,7 @@ impl PostgresReader {
         mut check: impl FnMut(&Record) -> Result<(), ReadError>,
     ) -> Result<Vec<Record>, ReadError> {
         let rows = self.rows(query, annexes).await?;
+        rows.first().map_or(Ok(()), row::check_types)?;
         let names = self.names.of(&self.pool, row::names(&rows)?).await?;
         let mut records = Vec::with_capacity(rows.len());
         for row in &rows {
