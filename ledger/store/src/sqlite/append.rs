@@ -4,7 +4,7 @@
 //! itself (see [`Append::THREAD`]), and a statement costs what SQLite costs.
 
 use super::insert;
-use super::intern::Interner;
+use super::intern::{Interner, stream_name};
 use super::signed;
 use crate::backend::{Append, Failure, Head, Locked, Request, Rows, Sign};
 use ledger_core::record::Given;
@@ -113,7 +113,9 @@ impl Append for SqliteAppender {
     async fn stream_version(&mut self, stream: &StreamId) -> Result<Version, Failure> {
         const SQL: &str = "SELECT coalesce(max(version), 0) FROM events \
                            WHERE stream = (SELECT id FROM names WHERE name = ?)";
-        let version = self.one(SQL, [stream.to_string()], |row| row.get(0))?;
+        let mut scratch = String::new();
+        let name = stream_name(stream, &mut scratch);
+        let version = self.one(SQL, [name], |row| row.get(0))?;
         Ok(Version(version.unwrap_or_default()))
     }
 

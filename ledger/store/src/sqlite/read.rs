@@ -20,11 +20,12 @@ macro_rules! events {
     ($annex_columns:literal, $annex_join:literal, $rest:literal) => {
         concat!(
             "SELECT e.position, s.name AS stream, e.version, e.event_id, t.name AS type, \
-             e.recorded_at, e.lag, e.actor_kind, a.name AS actor, e.correlation_id, \
-             e.causation_id, e.annex_digest, e.given, e.events, e.payload",
+             e.recorded_at, e.lag, e.actor_kind, a.name AS actor, e.correlation, \
+             c.name AS correlation_id, e.causation_id, e.annex_digest, e.given, e.events, e.payload",
             $annex_columns,
             " FROM events e LEFT JOIN names s ON s.id = e.stream \
-             LEFT JOIN names t ON t.id = e.type LEFT JOIN names a ON a.id = e.actor",
+             LEFT JOIN names t ON t.id = e.type LEFT JOIN names a ON a.id = e.actor \
+             LEFT JOIN names c ON c.id = e.correlation",
             $annex_join,
             $rest,
         )
@@ -95,7 +96,10 @@ impl SqliteReader {
              ORDER BY e.version LIMIT ?"
         );
         let query = sqlx::query(if annexes { WITH_ANNEXES } else { WITHOUT });
-        let query = query.bind(stream.to_string());
+        let query = match stream {
+            StreamId::Activation(id) => query.bind(id.bytes().to_vec()),
+            other => query.bind(other.to_string()),
+        };
         let query = query.bind(signed(from.0)).bind(signed(limit as u64));
         let mut rows = query.fetch(&self.pool);
         let mut expected = from;

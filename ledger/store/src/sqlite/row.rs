@@ -5,10 +5,11 @@ use crate::read::{ReadError, StoredOutput};
 use ledger_core::merkle::{TILE_WIDTH, Tile, TileId};
 use ledger_core::record::{ActorKind, Given};
 use ledger_core::{
-    Actor, AnnexDigest, DeploymentId, EventId, Position, Record, SealedAnnex, Timestamp, Version,
+    ActivationId, Actor, AnnexDigest, DeploymentId, EventId, Position, Record, SealedAnnex,
+    StreamId, Timestamp, Version,
 };
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Decode, Row as _, Sqlite, Type};
+use sqlx::{Decode, Row as _, Sqlite, Type, TypeInfo, ValueRef};
 use std::fmt::Display;
 
 /// One row, with the position that names it in errors.
@@ -40,11 +41,22 @@ impl<'r> Cells<'r> {
         ReadError::Corrupt { position: self.position, column, what: what.to_string() }
     }
 
-    fn parse<T>(&self, column: &'static str) -> Result<T, ReadError>
-    where
-        T: std::str::FromStr<Err: Display>,
-    {
+    /// Reads a name, which is an id or a text.
+    fn stream(&self) -> Result<StreamId, ReadError> {
+        let column = "stream";
+        let cell = self.row.try_get_raw(column).map_err(|e| ReadError::Database(Box::new(e)))?;
+        if cell.type_info().name() == "BLOB" {
+            return Ok(StreamId::Activation(ActivationId::from_bytes(self.bytes_there(column)?)));
+        }
         self.get::<&str>(column)?.parse().map_err(|error| self.corrupt(column, error))
+    }
+
+    fn correlation_id(&self) -> Result<Option<EventId>, ReadError> {
+        let column = "correlation_id";
+        match self.optional::<i64>("correlation")? {
+            Some(_) => Ok(Some(EventId::from_bytes(self.bytes_there(column)?))),
+            None => Ok(None),
+        }
     }
 
     fn number(&self, column: &'static str) -> Result<u64, ReadError> {
@@ -118,14 +130,14 @@ pub(super) fn record(row: &SqliteRow, annexes: bool) -> Result<Record, ReadError
     let annex_digest = cells.bytes("annex_digest")?.map(AnnexDigest);
     Ok(Record {
         position: cells.position,
-        stream: cells.parse("stream")?,
+        stream: cells.stream()?,
         version: Version(cells.number("version")?),
         event_id: EventId::from_bytes(cells.bytes_there("event_id")?),
         type_name: cells.get("type")?,
         occurred_at: cells.occurred_at(recorded_at)?,
         recorded_at,
         actor: cells.actor()?,
-        correlation_id: cells.id("correlation_id")?,
+        correlation_id: cells.correlation_id()?,
         causation_id: cells.id("causation_id")?,
         given: cells.given()?,
         payload: cells.get("payload")?,

@@ -31,6 +31,17 @@ impl<'r> Cells<'r> {
         }
     }
 
+    pub(super) fn maybe_integer(
+        &self,
+        idx: usize,
+        column: &'static str,
+    ) -> Result<Option<i64>, Stop> {
+        match self.row.get_ref(idx).map_err(trouble)? {
+            ValueRef::Null => Ok(None),
+            _ => self.integer(idx, column).map(Some),
+        }
+    }
+
     /// Reads an integer that is not negative.
     pub(super) fn number(&self, idx: usize, column: &'static str) -> Result<u64, Stop> {
         let value = self.integer(idx, column)?;

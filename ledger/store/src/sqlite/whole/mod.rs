@@ -4,6 +4,7 @@
 mod cells;
 mod indexes;
 mod merge;
+mod names;
 mod schema;
 mod source;
 
