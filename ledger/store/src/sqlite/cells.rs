@@ -109,9 +109,6 @@ impl<'r> Cells<'r> {
     }
 
     fn other(&self, column: &'static str, expected: &str, found: ValueRef<'_>) -> Wrong {
-        if matches!(found, ValueRef::Null) {
-            return self.wrong(column, "nothing stands there");
-        }
         let found = found.data_type();
         self.wrong(column, format_args!("{found} stands where {expected} should"))
     }
