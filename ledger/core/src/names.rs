@@ -1,9 +1,11 @@
 //! Names that people give: checked once, where they enter.
 
 use crate::limits;
-use serde::{Deserialize, Serialize};
+use crate::text;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Text that breaks the rule of the name it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,25 +19,25 @@ pub struct InvalidName {
 /// The rule of a name that is at most `max` characters of ASCII letters,
 /// digits and `extra`, and begins with a letter or digit.
 fn is_plain(text: &str, max: usize, extra: &str) -> bool {
+    let is_extra = |byte: u8| extra.as_bytes().contains(&byte);
     text.len() <= max
-        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c))
+        && text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || is_extra(byte))
 }
 
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident($what:literal, $rule:literal) = $valid:expr;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Checks the text.
-            pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
-                let text = text.into();
+            pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidName> {
+                let text = text.as_ref();
                 let valid: fn(&str) -> bool = $valid;
-                if valid(&text) {
-                    Ok(Self(text))
+                if valid(text) {
+                    Ok(Self(text.into()))
                 } else {
                     let text = text.chars().take(120).collect();
                     Err(InvalidName { what: $what, text, rule: $rule })
@@ -76,7 +78,19 @@ macro_rules! names {
 
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0
+                name.as_str().to_owned()
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                text::deserialize(deserializer)
             }
         }
     )*};
@@ -110,10 +124,10 @@ fn is_store_path(text: &str) -> bool {
     let Some(base) = text.strip_prefix("/nix/store/") else { return false };
     let Some((hash, name)) = base.split_at_checked(32) else { return false };
     let Some(name) = name.strip_prefix('-') else { return false };
-    hash.chars().all(|c| c.is_ascii_digit() || (c.is_ascii_lowercase() && !"eotu".contains(c)))
+    hash.bytes().all(|b| b.is_ascii_digit() || (b.is_ascii_lowercase() && !b"eotu".contains(&b)))
         && !name.is_empty()
         && name.len() <= limits::STORE_NAME_CHARS_MAX
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._?=".contains(c))
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._?=".contains(&b))
         && !name.ends_with(".drv")
 }
 
@@ -133,7 +147,7 @@ impl AgentPattern {
 impl WorkspaceName {
     /// Returns the workspace `default`, which every ledger begins with.
     pub fn initial() -> Self {
-        Self("default".to_owned())
+        Self("default".into())
     }
 }
 

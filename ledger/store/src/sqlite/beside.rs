@@ -75,8 +75,8 @@ impl Turn {
         let mut inserted = Ok(());
         // Also what comes after a failure is taken, so that it comes to its end.
         for rows in rows {
-            inserted = inserted
-                .and_then(|()| insert::rows(&engine.connection, &mut engine.names, &rows));
+            inserted =
+                inserted.and_then(|()| insert::rows(&engine.connection, &mut engine.names, &rows));
         }
         // Nobody waits for it any longer only if the log was given up.
         let _ = back.send((engine, inserted));

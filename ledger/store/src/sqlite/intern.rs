@@ -1,15 +1,12 @@
 //! Names that many events share, each stored once and known by a number.
 
+use crate::limits::IDS_KNOWN_MAX;
 use foldhash::fast::RandomState;
 use ledger_core::StreamId;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Error, OptionalExtension, ToSql};
 use std::collections::HashMap;
 use std::fmt::Write;
-
-/// Ids that are remembered at most. They come and go with the history, and what
-/// is asked for again belongs to the newest ones.
-const IDS_MAX: usize = 8192;
 
 /// One entry of the table `names`.
 #[derive(Clone, Copy)]
@@ -76,11 +73,7 @@ impl Interner {
     }
 
     /// Returns the number of a name, which is new if need be.
-    pub(super) fn number(
-        &mut self,
-        connection: &Connection,
-        name: Name<'_>,
-    ) -> Result<i64, Error> {
+    pub(super) fn number(&mut self, connection: &Connection, name: Name<'_>) -> Result<i64, Error> {
         const FIND: &str = "SELECT id FROM names WHERE name = ?";
         const NEWEST: &str = "SELECT coalesce(max(id), 0) FROM names";
         const INSERT: &str = "INSERT INTO names (id, name) VALUES (?, ?)";
@@ -106,11 +99,11 @@ impl Interner {
     /// Keeps what the transaction added.
     pub(super) fn committed(&mut self) {
         self.known.texts.extend(self.pending.texts.drain());
-        if self.known.ids.len() + self.pending.ids.len() > IDS_MAX {
+        if self.known.ids.len() + self.pending.ids.len() > IDS_KNOWN_MAX {
             self.known.ids.clear();
         }
         // A transaction may need more than are to be remembered.
-        self.known.ids.extend(self.pending.ids.drain().take(IDS_MAX));
+        self.known.ids.extend(self.pending.ids.drain().take(IDS_KNOWN_MAX));
     }
 
     /// Forgets what the transaction added.

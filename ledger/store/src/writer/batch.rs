@@ -66,9 +66,7 @@ impl Batch {
 
     /// Returns whether nothing is to be committed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.n_events == 0
-            && self.rows.outputs.is_empty()
-            && self.rows.checkpoints.is_empty()
+        self.n_events == 0 && self.rows.outputs.is_empty() && self.rows.checkpoints.is_empty()
     }
 
     /// Returns whether no further request should join.

@@ -1,6 +1,6 @@
 //! The table `names`, by the numbers.
 
-use super::cells::Cells;
+use super::super::cells::Cells;
 use super::indexes::Sums;
 use super::trouble;
 use crate::verify::Stop;
@@ -63,7 +63,7 @@ impl Names {
         let place = number.checked_sub(1).and_then(|place| usize::try_from(place).ok());
         let found = place.and_then(|place| Some((self.used.get_mut(place)?, self.all.get(place)?)));
         let Some((used, name)) = found else {
-            return Err(cells.fault(column, format_args!("the name {number} is not there")));
+            return Err(cells.wrong(column, format_args!("the name {number} is not there")).into());
         };
         *used = true;
         Ok(name)
@@ -78,7 +78,9 @@ impl Names {
     ) -> Result<&str, Stop> {
         match self.get(cells, column, number)? {
             Name::Text(text) => Ok(text),
-            Name::Id(..) => Err(cells.fault(column, format_args!("the name {number} is an id"))),
+            Name::Id(..) => {
+                Err(cells.wrong(column, format_args!("the name {number} is an id")).into())
+            }
         }
     }
 
@@ -91,7 +93,9 @@ impl Names {
     ) -> Result<EventId, Stop> {
         match self.get(cells, column, number)? {
             Name::Id(id, _) => Ok(*id),
-            Name::Text(_) => Err(cells.fault(column, format_args!("the name {number} is a text"))),
+            Name::Text(_) => {
+                Err(cells.wrong(column, format_args!("the name {number} is a text")).into())
+            }
         }
     }
 
@@ -99,7 +103,7 @@ impl Names {
     pub(super) fn stream(&mut self, cells: &Cells<'_>, number: i64) -> Result<&str, Stop> {
         match self.get(cells, "stream", number)? {
             Name::Text(text) if text.starts_with("activation/") => {
-                Err(cells.fault("stream", format_args!("{text} should be stored as an id")))
+                Err(cells.wrong("stream", format_args!("{text} should be stored as an id")).into())
             }
             Name::Text(text) | Name::Id(_, text) => Ok(text),
         }

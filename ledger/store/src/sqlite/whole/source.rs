@@ -1,6 +1,7 @@
 //! Reads everything that is stored, merged into the order of the log.
 
-use super::cells::Cells;
+use super::super::cells::{Cells, EventRow, event_columns};
+use super::super::signed;
 use super::indexes::{self, Ends, Sums};
 use super::merge::{self, Along};
 use super::names::Names;
@@ -8,16 +9,14 @@ use super::{schema, trouble};
 use crate::verify::{Batch, Item, Row, Sink, Source, Stop, origin_of};
 use ledger_core::checkpoint::Origin;
 use ledger_core::merkle::{TILE_WIDTH, TileId};
-use ledger_core::record::{ActorKind, Given};
 use ledger_core::verify::Fault;
-use ledger_core::{AnnexDigest, EventId, Position, Timestamp, Version};
+use ledger_core::{EventId, Position};
 use rusqlite::{Connection, OptionalExtension, Statement};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 
-const EVENTS: &str = "SELECT position, stream, version, event_id, type, recorded_at, lag, \
-     actor_kind, actor, correlation, causation_id, annex_digest, given, events, payload \
-     FROM events NOT INDEXED ORDER BY position";
+const EVENTS: &str =
+    concat!("SELECT ", event_columns!(), " FROM events e NOT INDEXED ORDER BY e.position");
 
 /// One snapshot of a database.
 pub(crate) struct WholeSource {
@@ -183,35 +182,30 @@ impl Reading<'_> {
         let position = Cells { row, position: Position::ZERO }.integer(0, "position")?;
         let number = u64::try_from(position).unwrap_or(0);
         let cells = Cells { row, position: Position(number) };
-        let recorded_at = cells.time("recorded_at", cells.integer(5, "recorded_at")?)?;
-        let event_id: [u8; 16] = cells.bytes(3, "event_id")?;
-        let (stream, version) = (cells.integer(1, "stream")?, cells.integer(2, "version")?);
-        self.sums.event(position, &event_id, stream, version);
-        let (type_name, actor) = (cells.integer(4, "type")?, cells.integer(8, "actor")?);
+        let event = cells.event()?;
+        let EventRow { stream, version, event_id, type_name, actor, payload, .. } = event;
+        self.sums.event(position, &event_id, stream, signed(version.0));
         let annex = annexes.take(number)?;
         let (names, batch) = (&mut self.names, &mut self.batch);
         let stream = batch.keep_text(names.stream(&cells, stream)?);
         let type_name = batch.keep_text(names.text(&cells, "type", type_name)?);
         let actor = batch.keep_text(names.text(&cells, "actor", actor)?);
-        let correlation_id = match cells.maybe_integer(9, "correlation")? {
-            Some(number) => Some(names.id(&cells, "correlation", number)?),
-            None => None,
-        };
+        let correlation = event.correlation.map(|number| names.id(&cells, "correlation", number));
         Ok(Row {
             position: cells.position,
             stream,
-            version: Version(cells.number(2, "version")?),
+            version,
             event_id: EventId::from_bytes(event_id),
             type_name,
-            occurred_at: occurred_at(&cells, recorded_at)?,
-            recorded_at,
-            actor_kind: actor_kind(&cells)?,
+            occurred_at: event.occurred_at,
+            recorded_at: event.recorded_at,
+            actor_kind: event.actor_kind,
             actor,
-            correlation_id,
-            causation_id: cells.maybe_id(10, "causation_id")?,
-            annex_digest: cells.maybe_bytes(11, "annex_digest")?.map(AnnexDigest),
-            given: given(&cells)?,
-            payload: batch.keep(cells.blob(14, "payload")?),
+            correlation_id: correlation.transpose()?,
+            causation_id: event.causation_id,
+            annex_digest: event.annex_digest,
+            given: event.given,
+            payload: batch.keep(payload),
             payload_digest: None,
             annex: annex.map(|(salt, bytes)| (salt, batch.keep(&bytes))),
         })
@@ -272,30 +266,4 @@ impl Reading<'_> {
         }
         Ok(())
     }
-}
-
-fn occurred_at(cells: &Cells<'_>, recorded_at: Timestamp) -> Result<Timestamp, Stop> {
-    let lag = cells.integer(6, "lag")?;
-    let micros = recorded_at.micros().checked_sub(lag);
-    cells.time("lag", micros.ok_or_else(|| cells.fault("lag", format_args!("{lag} overflows")))?)
-}
-
-fn actor_kind(cells: &Cells<'_>) -> Result<ActorKind, Stop> {
-    let code = cells.integer(7, "actor_kind")?;
-    let kind = u8::try_from(code).ok().and_then(ActorKind::from_code);
-    kind.ok_or_else(|| cells.fault("actor_kind", format_args!("{code} is no kind")))
-}
-
-fn given(cells: &Cells<'_>) -> Result<Option<Given>, Stop> {
-    let digest: Option<[u8; 8]> = cells.maybe_bytes(12, "given")?;
-    let Some(digest) = digest else {
-        return match cells.row.get_ref(13).map_err(trouble)? {
-            rusqlite::types::ValueRef::Null => Ok(None),
-            _ => Err(cells.fault("events", "it stands without the digest of its write")),
-        };
-    };
-    let events = cells.integer(13, "events")?;
-    let number = u32::try_from(events).ok().filter(|events| *events > 0);
-    let wrong = || cells.fault("events", format_args!("{events} is no number of events"));
-    Ok(Some(Given { digest, events: number.ok_or_else(wrong)? }))
 }
