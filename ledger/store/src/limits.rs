@@ -32,4 +32,4 @@ pub(crate) const SQLITE_READERS: usize = 4;
 pub(crate) const READ_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Names that readers of a log on SQLite keep, some 200 bytes each: two for each
 /// agent of a large fleet.
-pub(crate) const NAMES_KNOWN_MAX: usize = 200_000;
+pub(crate) const NAMES_KNOWN_MAX: usize = 100_000;

@@ -1,10 +1,10 @@
 //! What is read, and why it may not be.
 
 use futures_util::future::{self, BoxFuture};
-use futures_util::poll;
 use ledger_core::merkle::TileId;
 use ledger_core::{DeploymentId, Position, Record, SealedAnnex, Timestamp};
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::task::Poll;
 
 /// A piece of output as it is stored.
@@ -69,8 +69,8 @@ pub(crate) fn weight(record: &Record) -> usize {
 
 /// Begins a read whose answer is needed later. Where reading has threads of its own,
 /// as on SQLite, it goes on by itself meanwhile.
-pub(crate) async fn begun<T: Send>(mut read: BoxFuture<'_, T>) -> BoxFuture<'_, T> {
-    match poll!(&mut read) {
+pub(crate) async fn begun<'a, T: Send + 'a>(mut read: BoxFuture<'a, T>) -> BoxFuture<'a, T> {
+    match poll_fn(|context| Poll::Ready(read.as_mut().poll(context))).await {
         Poll::Ready(answer) => Box::pin(future::ready(answer)),
         Poll::Pending => read,
     }
