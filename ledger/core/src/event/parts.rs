@@ -193,7 +193,8 @@ impl std::str::FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut bytes = [0; 32];
         let fits = text.len() == 2 * bytes.len();
-        let decoded = fits && data_encoding::HEXLOWER.decode_mut(text.as_bytes(), &mut bytes).is_ok();
+        let decoded =
+            fits && data_encoding::HEXLOWER.decode_mut(text.as_bytes(), &mut bytes).is_ok();
         decoded.then_some(Self(bytes)).ok_or("it must be 64 lower-case hexadecimal digits")
     }
 }

@@ -45,9 +45,7 @@ impl Wrong {
 impl From<Wrong> for Stop {
     fn from(wrong: Wrong) -> Self {
         match wrong {
-            Wrong::Value { position, column, what } => {
-                Fault::column(position, column, what).into()
-            }
+            Wrong::Value { position, column, what } => Fault::column(position, column, what).into(),
             Wrong::Database(error) => whole::trouble(error),
         }
     }
@@ -57,7 +55,7 @@ impl From<Wrong> for Stop {
 macro_rules! event_columns {
     () => {
         "e.position, e.stream, e.version, e.event_id, e.type, e.recorded_at, e.lag, \
-         e.actor_kind, e.actor, e.correlation_id, e.causation_id, e.annex_digest, e.given, \
+         e.actor_kind, e.actor, e.correlation, e.causation_id, e.annex_digest, e.given, \
          e.events, e.payload"
     };
 }
@@ -76,7 +74,7 @@ pub(super) struct EventRow<'r> {
     pub(super) occurred_at: Timestamp,
     pub(super) actor_kind: ActorKind,
     pub(super) actor: i64,
-    pub(super) correlation_id: Option<EventId>,
+    pub(super) correlation: Option<i64>,
     pub(super) causation_id: Option<EventId>,
     pub(super) annex_digest: Option<AnnexDigest>,
     pub(super) given: Option<Given>,
@@ -96,7 +94,7 @@ impl<'r> Cells<'r> {
             occurred_at: self.occurred_at(6, recorded_at)?,
             actor_kind: self.actor_kind(7)?,
             actor: self.integer(8, "actor")?,
-            correlation_id: self.maybe_id(9, "correlation_id")?,
+            correlation: self.maybe_integer(9, "correlation")?,
             causation_id: self.maybe_id(10, "causation_id")?,
             annex_digest: self.maybe_bytes(11, "annex_digest")?.map(AnnexDigest),
             given: self.given(12)?,
@@ -117,6 +115,13 @@ impl<'r> Cells<'r> {
         match self.row.get_ref(idx)? {
             ValueRef::Integer(value) => Ok(value),
             other => Err(self.other(column, "an integer", other)),
+        }
+    }
+
+    fn maybe_integer(&self, idx: usize, column: &'static str) -> Result<Option<i64>, Wrong> {
+        match self.row.get_ref(idx)? {
+            ValueRef::Null => Ok(None),
+            _ => self.integer(idx, column).map(Some),
         }
     }
 

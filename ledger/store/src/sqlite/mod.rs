@@ -2,6 +2,7 @@
 
 mod append;
 mod backup;
+mod beside;
 mod bulk;
 mod cells;
 mod insert;

@@ -4,6 +4,7 @@
 //! while it runs: so they are of the same snapshot.
 
 use super::cells::{Cells, Wrong, event_columns};
+use super::intern::stream_name;
 use super::names::Names;
 use super::{row, signed};
 use crate::limits;
@@ -107,7 +108,9 @@ impl Reader {
              ORDER BY e.version LIMIT ?"
         );
         let sql = if annexes { WHOLE } else { BARE };
-        let params = (stream.to_string(), signed(from.0), signed(limit as u64));
+        let mut scratch = String::new();
+        let name = stream_name(stream, &mut scratch);
+        let params = (name, signed(from.0), signed(limit as u64));
         let mut expected = from;
         self.page(sql, params, annexes, |record| {
             let (position, found) = (record.position, record.version);
@@ -204,7 +207,8 @@ impl Reader {
     pub(super) fn tile(&self, id: TileId) -> Result<Option<Tile>, ReadError> {
         const SQL: &str = "SELECT hashes FROM tiles WHERE level = ? AND idx = ?";
         let mut statement = self.prepare(SQL)?;
-        let mut rows = statement.query((i64::from(id.level), signed(id.index))).map_err(database)?;
+        let mut rows =
+            statement.query((i64::from(id.level), signed(id.index))).map_err(database)?;
         let row = rows.next().map_err(database)?;
         row.map(|row| row::tile(row, id)).transpose()
     }

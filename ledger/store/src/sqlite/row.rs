@@ -5,10 +5,8 @@ use super::cells::{Cells, EVENT_COLUMNS, EventRow, Wrong};
 use super::names::{Name, Names};
 use crate::read::{ReadError, StoredOutput};
 use ledger_core::merkle::{TILE_WIDTH, Tile, TileId};
-use ledger_core::{
-    Actor, AnnexDigest, DeploymentId, EventId, Position, Record, SealedAnnex, StreamId,
-};
-use rusqlite::{Connection, Error, Row};
+use ledger_core::{Actor, AnnexDigest, DeploymentId, EventId, Position, Record, SealedAnnex};
+use rusqlite::{Connection, Row};
 
 /// Takes the cells of a row that begins with its position or cursor.
 pub(super) fn cells<'r>(row: &'r Row<'r>) -> Result<Cells<'r>, Wrong> {
@@ -26,23 +24,26 @@ pub(super) fn record(
 ) -> Result<Record, Wrong> {
     let cells = cells(row)?;
     let event: EventRow<'_> = cells.event()?;
-    let text = |column, number| {
-        let text = names.take(connection, number, |name| name.text.clone());
-        there(&cells, column, text)
+    let text = |column, number| there(&cells, column, names.take(connection, number, Name::text)?);
+    let stream = there(&cells, "stream", names.take(connection, event.stream, Name::stream)?)?;
+    let correlation_id = match event.correlation {
+        Some(number) => {
+            let id = names.take(connection, number, Name::id)?;
+            Some(there(&cells, "correlation", id)?)
+        }
+        None => None,
     };
-    let stream = names.take(connection, event.stream, stream);
-    let stream = there(&cells, "stream", stream)?;
     let annex_digest = event.annex_digest;
     Ok(Record {
         position: cells.position,
-        stream: stream.map_err(|what| cells.wrong("stream", what))?,
+        stream,
         version: event.version,
         event_id: EventId::from_bytes(event.event_id),
         type_name: text("type", event.type_name)?,
         occurred_at: event.occurred_at,
         recorded_at: event.recorded_at,
         actor: Actor { kind: event.actor_kind, id: text("actor", event.actor)? },
-        correlation_id: event.correlation_id,
+        correlation_id,
         causation_id: event.causation_id,
         given: event.given,
         payload: event.payload.to_vec(),
@@ -51,28 +52,14 @@ pub(super) fn record(
     })
 }
 
-fn stream(name: &Name) -> Result<StreamId, String> {
-    // Parsed once more only to say what is wrong with it.
-    let parsed = name.stream.clone().map_or_else(|| name.text.parse(), Ok);
-    parsed.map_err(|error| error.to_string())
-}
-
-/// Tells a name that is missing or no text from a database that failed.
+/// Tells a name that is missing or another kind of name.
 fn there<T>(
     cells: &Cells<'_>,
     column: &'static str,
-    found: Result<Option<T>, Error>,
+    found: Option<Result<T, String>>,
 ) -> Result<T, Wrong> {
-    match found {
-        Ok(Some(name)) => Ok(name),
-        Ok(None) => Err(cells.wrong(column, "nothing stands there")),
-        Err(
-            error @ (Error::FromSqlConversionFailure(..)
-            | Error::InvalidColumnType(..)
-            | Error::Utf8Error(..)),
-        ) => Err(cells.wrong(column, error)),
-        Err(error) => Err(error.into()),
-    }
+    let found = found.ok_or_else(|| cells.wrong(column, "nothing stands there"))?;
+    found.map_err(|what| cells.wrong(column, what))
 }
 
 /// An erased annex has left its digest. One without its digest was not written by the store.
@@ -91,9 +78,7 @@ fn annex_at(
 }
 
 /// Reads a row of a query for annexes.
-pub(super) fn annex(
-    cells: Cells<'_>,
-) -> Result<(Position, Result<SealedAnnex, ReadError>), Wrong> {
+pub(super) fn annex(cells: Cells<'_>) -> Result<(Position, Result<SealedAnnex, ReadError>), Wrong> {
     let annex = || -> Result<SealedAnnex, Wrong> {
         let digest = cells.maybe_bytes(1, "annex_digest")?.map(AnnexDigest);
         let annex = annex_at(&cells, 2, digest)?;

@@ -50,7 +50,7 @@ pub(super) async fn judge_write<A: Append>(
             }
         }
     }
-    Ok(batch.place(folded, write, events))
+    Ok(batch.place(folded, appender, write, events))
 }
 
 /// Makes sure that the version of a stream is known.

@@ -3,6 +3,7 @@
 
 mod indexes;
 mod merge;
+mod names;
 mod schema;
 mod source;
 

@@ -4,6 +4,7 @@ use super::super::cells::{Cells, EventRow, event_columns};
 use super::super::signed;
 use super::indexes::{self, Ends, Sums};
 use super::merge::{self, Along};
+use super::names::Names;
 use super::{schema, trouble};
 use crate::verify::{Batch, Item, Row, Sink, Source, Stop, origin_of};
 use ledger_core::checkpoint::Origin;
@@ -11,7 +12,6 @@ use ledger_core::merkle::{TILE_WIDTH, TileId};
 use ledger_core::verify::Fault;
 use ledger_core::{EventId, Position};
 use rusqlite::{Connection, OptionalExtension, Statement};
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 
@@ -29,12 +29,6 @@ pub(crate) struct WholeSource {
     origin: Option<Origin>,
 }
 
-/// The table `names`, by the numbers.
-struct Names {
-    all: Vec<String>,
-    used: Vec<bool>,
-}
-
 impl WholeSource {
     /// Begins the snapshot.
     pub(super) fn begin(connection: Connection, again: Connection) -> Result<Self, Stop> {
@@ -48,7 +42,7 @@ impl WholeSource {
         let ends = Ends {
             position: head("SELECT coalesce(max(position), 0) FROM events NOT INDEXED")?,
             cursor: head("SELECT coalesce(max(cursor), 0) FROM outputs NOT INDEXED")?,
-            name: names.all.len() as i64,
+            name: names.len() as i64,
         };
         // Only after the first: so nothing is missing from its snapshot.
         again.execute_batch("BEGIN").map_err(trouble)?;
@@ -193,10 +187,10 @@ impl Reading<'_> {
         self.sums.event(position, &event_id, stream, signed(version.0));
         let annex = annexes.take(number)?;
         let (names, batch) = (&mut self.names, &mut self.batch);
-        let mut name =
-            |column, number| Ok::<_, Stop>(batch.keep_text(names.get(&cells, column, number)?));
-        let (stream, type_name) = (name("stream", stream)?, name("type", type_name)?);
-        let actor = name("actor", actor)?;
+        let stream = batch.keep_text(names.stream(&cells, stream)?);
+        let type_name = batch.keep_text(names.text(&cells, "type", type_name)?);
+        let actor = batch.keep_text(names.text(&cells, "actor", actor)?);
+        let correlation = event.correlation.map(|number| names.id(&cells, "correlation", number));
         Ok(Row {
             position: cells.position,
             stream,
@@ -207,7 +201,7 @@ impl Reading<'_> {
             recorded_at: event.recorded_at,
             actor_kind: event.actor_kind,
             actor,
-            correlation_id: event.correlation_id,
+            correlation_id: correlation.transpose()?,
             causation_id: event.causation_id,
             annex_digest: event.annex_digest,
             given: event.given,
@@ -271,52 +265,5 @@ impl Reading<'_> {
             self.batch.items.push(Item::Checkpoint { size, note });
         }
         Ok(())
-    }
-}
-
-impl Names {
-    fn read(connection: &Connection, sums: &mut Sums) -> Result<Self, Stop> {
-        const SQL: &str = "SELECT id, name FROM names NOT INDEXED ORDER BY id";
-        let mut statement = connection.prepare(SQL).map_err(trouble)?;
-        let mut rows = statement.query([]).map_err(trouble)?;
-        let mut all: Vec<String> = Vec::new();
-        let mut known = HashSet::new();
-        let fault =
-            |what: String| -> Stop { Fault::container(format!("the table names: {what}")).into() };
-        while let Some(row) = rows.next().map_err(trouble)? {
-            let cells = Cells { row, position: Position::ZERO };
-            let (id, expected) = (cells.integer(0, "id")?, all.len() as i64 + 1);
-            if id != expected {
-                return Err(fault(format!("{id} stands where {expected} should")));
-            }
-            let name = cells.text(1, "name").ok().and_then(|name| str::from_utf8(name).ok());
-            let name = name.ok_or_else(|| fault(format!("{id} is no text")))?;
-            if !known.insert(sums.name(id, name.as_bytes()))
-                && all.iter().any(|other| other == name)
-            {
-                return Err(fault(format!("{name:?} stands there twice")));
-            }
-            all.push(name.to_owned());
-        }
-        let used = vec![false; all.len()];
-        Ok(Self { all, used })
-    }
-
-    fn get(&mut self, cells: &Cells<'_>, column: &'static str, number: i64) -> Result<&str, Stop> {
-        let place = number.checked_sub(1).and_then(|place| usize::try_from(place).ok());
-        let found = place.and_then(|place| Some((self.used.get_mut(place)?, self.all.get(place)?)));
-        let Some((used, name)) = found else {
-            return Err(cells.wrong(column, format_args!("the name {number} is not there")).into());
-        };
-        *used = true;
-        Ok(name)
-    }
-
-    /// Names come with the events that they are for.
-    fn all_used(&self) -> Result<(), Stop> {
-        let Some(place) = self.used.iter().position(|used| !used) else { return Ok(()) };
-        let name = &self.all[place];
-        let what = format!("the table names: no event has {name:?}, which stands there");
-        Err(Fault::container(what).into())
     }
 }
