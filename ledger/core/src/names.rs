@@ -16,13 +16,47 @@ pub struct InvalidName {
     rule: &'static str,
 }
 
-/// The rule of a name that is at most `max` characters of ASCII letters,
-/// digits and `extra`, and begins with a letter or digit.
-fn is_plain(text: &str, max: usize, extra: &str) -> bool {
-    let is_extra = |byte: u8| extra.as_bytes().contains(&byte);
+/// Which bytes a text may have. Every name of every event that is read is held to it.
+type Bytes = [bool; 256];
+
+/// ASCII letters, digits and `extra`.
+const fn plain_and(extra: &[u8]) -> Bytes {
+    let mut allowed = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        allowed[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut place = 0;
+    while place < extra.len() {
+        allowed[extra[place] as usize] = true;
+        place += 1;
+    }
+    allowed
+}
+
+/// Nix's base 32, which leaves out e, o, t and u.
+const fn nix_base_32() -> Bytes {
+    let mut allowed = [false; 256];
+    let digits = b"0123456789abcdfghijklmnpqrsvwxyz";
+    let mut place = 0;
+    while place < digits.len() {
+        allowed[digits[place] as usize] = true;
+        place += 1;
+    }
+    allowed
+}
+
+fn has_only(text: &str, allowed: &Bytes) -> bool {
+    text.bytes().all(|byte| allowed[usize::from(byte)])
+}
+
+/// The rule of a name that is at most `max` bytes of those allowed, and begins with
+/// an ASCII letter or digit.
+fn is_plain(text: &str, max: usize, allowed: &Bytes) -> bool {
     text.len() <= max
         && text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || is_extra(byte))
+        && has_only(text, allowed)
 }
 
 macro_rules! names {
@@ -99,17 +133,17 @@ macro_rules! names {
 names! {
     /// A workspace: what one customer sees of a ledger.
     WorkspaceName("workspace name", "1 to 63 of a-z, 0-9 and -, beginning with a letter or digit") =
-        |text| is_plain(text, limits::WORKSPACE_NAME_CHARS_MAX, "-")
+        |text| is_plain(text, limits::WORKSPACE_NAME_CHARS_MAX, &const { plain_and(b"-") })
             && !text.contains(|c: char| c.is_ascii_uppercase());
     /// An agent, unique in its workspace.
     AgentName("agent name", "1 to 128 of A-Z, a-z, 0-9 and . _ @ + -, beginning with a letter or digit") =
-        |text| is_plain(text, limits::AGENT_NAME_CHARS_MAX, "._@+-");
+        |text| is_plain(text, limits::AGENT_NAME_CHARS_MAX, &const { plain_and(b"._@+-") });
     /// A Nix system, like `x86_64-linux`.
     System("system", "like x86_64-linux: 1 to 64 of A-Z, a-z, 0-9 and . _ -") =
-        |text| is_plain(text, limits::SYSTEM_CHARS_MAX, "._-");
+        |text| is_plain(text, limits::SYSTEM_CHARS_MAX, &const { plain_and(b"._-") });
     /// A version that a program gives of itself.
     ProgramVersion("version", "1 to 64 of A-Z, a-z, 0-9 and . _ + -") =
-        |text| is_plain(text, limits::VERSION_CHARS_MAX, "._+-");
+        |text| is_plain(text, limits::VERSION_CHARS_MAX, &const { plain_and(b"._+-") });
     /// A pattern over agent names: `*` stands for any characters, `?` for one.
     AgentPattern("agent pattern", "1 to 128 of A-Z, a-z, 0-9 and . _ @ + - * ?") =
         |text| !text.is_empty() && text.len() <= limits::AGENT_NAME_CHARS_MAX
@@ -119,15 +153,14 @@ names! {
         is_store_path;
 }
 
-/// Nix's base-32 alphabet leaves out e, o, t and u.
 fn is_store_path(text: &str) -> bool {
     let Some(base) = text.strip_prefix("/nix/store/") else { return false };
     let Some((hash, name)) = base.split_at_checked(32) else { return false };
     let Some(name) = name.strip_prefix('-') else { return false };
-    hash.bytes().all(|b| b.is_ascii_digit() || (b.is_ascii_lowercase() && !b"eotu".contains(&b)))
+    has_only(hash, &const { nix_base_32() })
         && !name.is_empty()
         && name.len() <= limits::STORE_NAME_CHARS_MAX
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._?=".contains(&b))
+        && has_only(name, &const { plain_and(b"+-._?=") })
         && !name.ends_with(".drv")
 }
 

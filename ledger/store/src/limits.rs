@@ -32,7 +32,7 @@ pub(crate) const SQLITE_READERS: usize = 4;
 pub(crate) const READ_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Names that readers of a log on SQLite keep, some 200 bytes each: two for each
 /// agent of a large fleet.
-pub(crate) const NAMES_KNOWN_MAX: usize = 200_000;
+pub(crate) const NAMES_KNOWN_MAX: usize = 100_000;
 /// Ids of activations that readers and the writer of a log on SQLite keep: what is
 /// asked for again belongs to the newest ones, or to those of one page.
 pub(crate) const IDS_KNOWN_MAX: usize = 8192;

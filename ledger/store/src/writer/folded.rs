@@ -4,6 +4,7 @@ use crate::backend::Read;
 use crate::read::{ReadError, begun};
 use crate::tree;
 use foldhash::fast::RandomState;
+use imbl::GenericHashMap;
 use imbl::shared_ptr::DefaultSharedPtr;
 use ledger_core::limits::PAGE_RECORDS_MAX;
 use ledger_core::merkle::Tree;
@@ -21,7 +22,7 @@ pub(crate) struct Folded {
     pub(crate) recorded_at: Option<Timestamp>,
     /// The right edge of the tree over all of it.
     pub(crate) tree: Tree,
-    versions: imbl::GenericHashMap<StreamId, Version, RandomState, DefaultSharedPtr>,
+    versions: GenericHashMap<StreamId, Version, RandomState, DefaultSharedPtr>,
     /// The newest moment that the log proves. It falls when somebody vouches for
     /// a clock that was set back.
     proven: Option<Timestamp>,
