@@ -6,6 +6,7 @@
 
 mod agents;
 mod check;
+mod first_start;
 mod load;
 mod outages;
 
