@@ -5,12 +5,13 @@ mod report;
 pub use report::Report;
 
 use crate::annex::Annex;
-use crate::command::{NewEvent, Rejection};
+use crate::command::NewEvent;
 use crate::event::{self, CancelReason, Event, FailureOutcome, FailureReason};
 use crate::ids::{ActivationId, DeploymentId, EventId, SessionId};
 use crate::key::PublicKey;
 use crate::limits;
 use crate::names::StorePath;
+use crate::rejection::Rejection;
 use crate::stream::StreamId;
 use std::collections::VecDeque;
 
