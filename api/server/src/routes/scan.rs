@@ -4,13 +4,16 @@ use crate::auth::Caller;
 use crate::limits;
 use crate::problem::Refusal;
 use crate::routes::activations::parts;
+use crate::routes::histories::version_at;
 use crate::server::Server;
 use api_wire::http::{LogEvent, LogPage};
 use api_wire::problem::Code;
 use ledger_core::event::Reach;
+use ledger_core::limits::PAGE_RECORDS_MAX;
 use ledger_core::rights::Right;
 use ledger_core::{
-    ActivationId, AgentName, Event, EventId, Position, Record, SealedAnnex, StreamId, WorkspaceName,
+    ActivationId, AgentName, Event, EventId, Position, Record, SealedAnnex, StreamId, Version,
+    WorkspaceName,
 };
 use ledger_store::ReadError;
 
@@ -71,6 +74,22 @@ impl Scan {
         Ok((Self { filter, limit, annexes: reads_all }, from))
     }
 
+    /// Where a whole log lies before its head, one stream that is asked for is read by
+    /// itself, from this version on. Near the head, to look at all is cheaper.
+    async fn stream_alone(
+        &self,
+        server: &Server,
+        from: Position,
+        head: Position,
+    ) -> Result<Option<(&StreamId, Version)>, Refusal> {
+        match &self.filter.stream {
+            Some(stream) if head.0.saturating_sub(from.0) > PAGE_RECORDS_MAX as u64 => {
+                Ok(Some((stream, version_at(server, stream, from).await?)))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Looks at a bounded number of records. Returns whether the head was reached.
     pub(crate) async fn run(
         &self,
@@ -81,11 +100,26 @@ impl Scan {
         let mut found: Vec<Record> = Vec::new();
         let (mut looked_at, mut bytes) = (0, 0);
         let mut at_head = false;
+        let head = *server.log.head().borrow();
+        let mut alone = self.stream_alone(server, from, head).await?;
         'pages: while looked_at < limits::SCAN_RECORDS_MAX {
-            let records = server.log.read_bare(next, ledger_core::limits::PAGE_RECORDS_MAX).await?;
-            if records.is_empty() {
+            let records = match &alone {
+                Some((stream, from)) => {
+                    server.log.read_stream_bare(stream, *from, PAGE_RECORDS_MAX).await?
+                }
+                None => server.log.read_bare(next, PAGE_RECORDS_MAX).await?,
+            };
+            let Some(last) = records.last() else {
+                if alone.take().is_some() {
+                    // There is no more of it up to here.
+                    next = next.max(head.next());
+                    continue;
+                }
                 at_head = true;
                 break;
+            };
+            if let Some((_, from)) = &mut alone {
+                *from = last.version.next();
             }
             looked_at += records.len();
             for record in records {
