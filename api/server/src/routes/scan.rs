@@ -15,7 +15,7 @@ use ledger_core::{
     ActivationId, AgentName, Event, EventId, Position, Record, SealedAnnex, StreamId, Version,
     WorkspaceName,
 };
-use ledger_store::ReadError;
+use ledger_store::{Log, ReadError};
 
 /// What is asked for. Filters are all to be met.
 pub(crate) struct Asked {
@@ -74,73 +74,81 @@ impl Scan {
         Ok((Self { filter, limit, annexes: reads_all }, from))
     }
 
-    /// Where a whole log lies before its head, one stream that is asked for is read by
-    /// itself, from this version on. Near the head, to look at all is cheaper.
-    async fn stream_alone(
-        &self,
-        server: &Server,
-        from: Position,
-        head: Position,
-    ) -> Result<Option<(&StreamId, Version)>, Refusal> {
-        match &self.filter.stream {
-            Some(stream) if head.0.saturating_sub(from.0) > PAGE_RECORDS_MAX as u64 => {
-                Ok(Some((stream, version_at(server, stream, from).await?)))
-            }
-            _ => Ok(None),
-        }
-    }
-
     /// Looks at a bounded number of records. Returns whether the head was reached.
     pub(crate) async fn run(
         &self,
         server: &Server,
         from: Position,
     ) -> Result<(LogPage, bool), Refusal> {
-        let mut next = from;
+        let mut pages = Pages::of(server, self.filter.stream.as_ref(), from).await?;
         let mut found: Vec<Record> = Vec::new();
         let (mut looked_at, mut bytes) = (0, 0);
         let mut at_head = false;
-        let head = *server.log.head().borrow();
-        let mut alone = self.stream_alone(server, from, head).await?;
-        'pages: while looked_at < limits::SCAN_RECORDS_MAX {
-            let records = match &alone {
-                Some((stream, from)) => {
-                    server.log.read_stream_bare(stream, *from, PAGE_RECORDS_MAX).await?
-                }
-                None => server.log.read_bare(next, PAGE_RECORDS_MAX).await?,
-            };
-            let Some(last) = records.last() else {
-                if alone.take().is_some() {
-                    // There is no more of it up to here.
-                    next = next.max(head.next());
-                    continue;
-                }
-                at_head = true;
-                break;
-            };
-            if let Some((_, from)) = &mut alone {
-                *from = last.version.next();
-            }
+        'pages: while looked_at < limits::SCAN_RECORDS_MAX && !at_head {
+            let records = pages.read().await?;
+            at_head = records.is_empty();
             looked_at += records.len();
             for record in records {
+                let next = record.position.next();
                 if self.filter.lets_through(&record) {
                     if found.len() >= self.limit || bytes > limits::LOG_BYTES_MAX {
                         break 'pages;
                     }
                     bytes += record.payload.len();
-                    next = record.position.next();
                     found.push(record);
-                } else {
-                    next = record.position.next();
                 }
+                pages.next = next;
             }
         }
+        let mut next = pages.next;
         if self.annexes && annex_until_full(server, &mut found, bytes).await? {
             at_head = false;
             next = found.last().map_or(from, |last| last.position.next());
         }
         let events = found.into_iter().map(show).collect::<Result<_, _>>()?;
         Ok((LogPage { events, next, head: *server.log.head().borrow() }, at_head))
+    }
+}
+
+/// What is looked at, page by page: the log, or of a stretch of it one stream alone.
+struct Pages<'a> {
+    log: &'a Log,
+    /// The stream, the version to go on from, and the end of the stretch.
+    alone: Option<(&'a StreamId, Version, Position)>,
+    /// Everything before it was looked at.
+    next: Position,
+}
+
+impl<'a> Pages<'a> {
+    /// Begins at a position. One stream is read by itself where the head is far: near
+    /// it, to look at all is cheaper.
+    async fn of(
+        server: &'a Server,
+        stream: Option<&'a StreamId>,
+        next: Position,
+    ) -> Result<Self, Refusal> {
+        let head = *server.log.head().borrow();
+        let far = head.0.saturating_sub(next.0) > PAGE_RECORDS_MAX as u64;
+        let alone = match stream.filter(|_| far) {
+            Some(stream) => Some((stream, version_at(server, stream, next).await?, head)),
+            None => None,
+        };
+        Ok(Self { log: &server.log, alone, next })
+    }
+
+    /// Reads the next page. An empty one is the head.
+    async fn read(&mut self) -> Result<Vec<Record>, ReadError> {
+        if let Some((stream, from, head)) = self.alone {
+            let records = self.log.read_stream_bare(stream, from, PAGE_RECORDS_MAX).await?;
+            if let Some(last) = records.last() {
+                self.alone = Some((stream, last.version.next(), head));
+                return Ok(records);
+            }
+            // The stretch has no more of it.
+            self.next = self.next.max(head.next());
+            self.alone = None;
+        }
+        self.log.read_bare(self.next, PAGE_RECORDS_MAX).await
     }
 }
 
