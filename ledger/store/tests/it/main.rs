@@ -21,5 +21,6 @@ mod postgres;
 mod presumed;
 mod properties;
 mod race;
+mod readers;
 mod support;
 mod tampered;
