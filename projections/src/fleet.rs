@@ -1,7 +1,7 @@
 //! The fleet: every workspace, its agents, and what each of them runs.
 
 use crate::projection::Projection;
-use ledger_core::agent::{Agent as Decided, Deployment, End};
+use ledger_core::agent::{self, Agent as Decided, End};
 use ledger_core::event::AgentConnected;
 use ledger_core::names::{AgentName, ProgramVersion, System, WorkspaceName};
 use ledger_core::state::edit;
@@ -150,36 +150,26 @@ impl Workspace {
 
 impl Agent {
     fn evolve(&mut self, record: &Record, event: &Event) {
-        let open = [
-            self.decided.pending.as_ref().map(number),
-            self.decided.running.as_ref().map(|running| number(&running.deployment)),
-        ];
         let ended_before = self.decided.ended.back().copied();
         self.decided.evolve(record.event_id, event);
         self.head = record.version;
         let ended = self.decided.ended.back().copied();
-        let Some((id, end)) = ended.filter(|_| ended != ended_before) else { return };
-        let index = open.into_iter().flatten().find(|(open, _)| *open == id);
-        if let Some((_, index)) = index {
+        if let Some(agent::Ended { id, index, end }) = ended.filter(|_| ended != ended_before) {
             self.last = Some(Ended { id, index, end, at: record.recorded_at });
         }
     }
 
-    /// Returns the number of a deployment that is pending, running or ended last.
+    /// Returns the number of a deployment that is open or ended lately.
     pub fn index_of(&self, deployment: DeploymentId) -> Option<u64> {
-        let pending = self.decided.pending.as_ref().map(number);
-        let running = self.decided.running.as_ref().map(|running| number(&running.deployment));
-        let last = self.last.map(|last| (last.id, last.index));
-        [pending, running, last]
-            .into_iter()
-            .flatten()
-            .find(|(id, _)| *id == deployment)
-            .map(|(_, index)| index)
+        let mut remembered = self.decided.remembered();
+        remembered.find(|(id, _)| *id == deployment).map(|(_, index)| index)
     }
-}
 
-fn number(deployment: &Deployment) -> (DeploymentId, u64) {
-    (deployment.id, deployment.index)
+    /// Returns the deployment with the number, if it is open or ended lately.
+    pub fn with_index(&self, index: u64) -> Option<DeploymentId> {
+        let mut remembered = self.decided.remembered();
+        remembered.find(|(_, of)| *of == index).map(|(id, _)| id)
+    }
 }
 
 impl Projection for Fleet {

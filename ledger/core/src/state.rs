@@ -2,13 +2,14 @@
 
 use crate::agent::Agent;
 use crate::checkpoint::{Checkpoint, Origin};
-use crate::command::{Command, Context, NewEvent, Rejection};
+use crate::command::{Command, Context, NewEvent};
 use crate::event::{self, Event};
 use crate::ids::{EventId, NodeId};
 use crate::key::PublicKey;
 use crate::names::{AgentName, WorkspaceName};
 use crate::node::Node;
 use crate::record::Record;
+use crate::rejection::Rejection;
 use crate::stream::StreamId;
 use crate::time::Timestamp;
 use crate::workspace::Workspace;

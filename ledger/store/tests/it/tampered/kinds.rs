@@ -87,10 +87,7 @@ fn a_value_that_reads_alike_but_is_stored_otherwise_is_found() {
         ("version = NULL", "column version: Null"),
     ] {
         let copy = Copy::new();
-        let connection = Connection::open(copy.path()).unwrap();
-        let text: String = connection
-            .query_row("SELECT sql FROM sqlite_schema WHERE name = 'events'", [], |row| row.get(0))
-            .unwrap();
+        let text = copy.schema_of("events");
         let loose =
             text.replace(" STRICT", "").replace("INTEGER NOT NULL", "").replace("NOT NULL", "");
         let set =
@@ -101,7 +98,6 @@ fn a_value_that_reads_alike_but_is_stored_otherwise_is_found() {
             connection.execute_batch(on).unwrap();
             connection.execute(update, [text]).unwrap();
         };
-        drop(connection);
         change(&loose);
         copy.tamper(&format!("UPDATE events SET {sql} WHERE position = 50"));
         change(&text);
