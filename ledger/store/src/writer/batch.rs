@@ -4,7 +4,7 @@ use crate::backend::{Append, Erasure, Head, Request, Rows, SignedNote};
 use crate::limits;
 use crate::read::StoredOutput;
 use crate::write::{OutputError, OutputWrite, Write, WriteError, Written};
-use crate::writer::folded::Folded;
+use crate::writer::folded::{Folded, is_remembered};
 use ledger_core::limits as bounds;
 use ledger_core::record::Given;
 use ledger_core::{
@@ -133,7 +133,7 @@ impl Batch {
     ) -> (Record, &'a Event) {
         let new = encoded.event;
         let version = self.version(folded, &new.stream).next();
-        if folded.version(&new.stream).is_none() {
+        if !is_remembered(&new.stream) {
             self.versions.insert(new.stream.clone(), version);
         }
         let record = Record {

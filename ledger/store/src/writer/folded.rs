@@ -137,7 +137,7 @@ impl Folded {
 }
 
 /// Streams of activations come and go with the history; all others are bounded by the fleet.
-fn is_remembered(stream: &StreamId) -> bool {
+pub(super) fn is_remembered(stream: &StreamId) -> bool {
     !matches!(stream, StreamId::Activation(_))
 }
 

@@ -95,22 +95,20 @@ async fn names_are_known_by_number_however_they_came() {
         let records = read_all(&log).await;
         let mut raw = raw(&place).await;
         for record in &records {
-            let stream = match &record.stream {
-                // Stored as the id.
-                StreamId::Activation(id) => id.uuid().simple().to_string(),
-                other => other.to_string(),
+            let stream = match record.stream {
+                StreamId::Activation(id) => format!("x'{}'", id.uuid().simple()),
+                ref stream => format!("'{stream}'"),
             };
-            let correlation = record.correlation_id.map(|id| id.uuid().simple().to_string());
+            let correlation = record
+                .correlation_id
+                .map_or("NULL".to_owned(), |id| format!("x'{}'", id.uuid().simple()));
             let sql = format!(
                 "SELECT 1 FROM events e JOIN names s ON s.id = e.stream \
                  JOIN names t ON t.id = e.type JOIN names a ON a.id = e.actor \
-                 LEFT JOIN names c ON c.id = e.correlation WHERE e.position = {} \
-                 AND iif(typeof(s.name) = 'blob', lower(hex(s.name)), s.name) = '{stream}' \
-                 AND t.name = '{}' AND a.name = '{}' AND coalesce(lower(hex(c.name)), '') = '{}'",
-                record.position,
-                record.type_name,
-                record.actor.id,
-                correlation.unwrap_or_default()
+                 LEFT JOIN names c ON c.id = e.correlation \
+                 WHERE e.position = {} AND s.name = {stream} AND t.name = '{}' \
+                 AND a.name = '{}' AND c.name IS {correlation}",
+                record.position, record.type_name, record.actor.id
             );
             let row = sqlx::query(AssertSqlSafe(sql)).fetch_optional(&mut raw).await.unwrap();
             assert!(row.is_some(), "{record:?}");
