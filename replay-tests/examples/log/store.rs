@@ -103,7 +103,7 @@ impl Place {
     /// that the store uses. Returns how many events there were.
     pub(crate) async fn select_by_driver(&self, page: usize) -> Result<u64> {
         match self {
-            Self::Sqlite(folder) => folder.select_by_sqlx(page).await,
+            Self::Sqlite(folder) => folder.select_bare(page),
         }
     }
 
