@@ -28,6 +28,7 @@ pub mod rights;
 pub mod spec;
 pub mod state;
 pub mod stream;
+mod text;
 pub mod time;
 pub mod verify;
 pub mod workspace;

@@ -7,11 +7,12 @@ use crate::clock::Clock;
 use crate::limits;
 use crate::open::{OpenError, Options, Readiness};
 use crate::postgres;
-use crate::read::{Annexes, ReadError, weight};
+use crate::read::{Annexes, ReadError, begun, weight};
 use crate::sqlite;
 use crate::tree;
 use crate::write::{OutputError, Write, WriteError, Written};
 use crate::writer::{Signals, Task, Writer};
+use futures_util::future::BoxFuture;
 use ledger_core::checkpoint::Note;
 use ledger_core::merkle::{TileId, TileSource, Tree};
 use ledger_core::{EventId, NodeId, Position, Record, State, StreamId, Timestamp, Version};
@@ -143,6 +144,16 @@ impl Log {
     /// does not keep the history from being read.
     pub async fn read_bare(&self, from: Position, limit: usize) -> Result<Vec<Record>, ReadError> {
         self.page(from, limit, false).await
+    }
+
+    /// Begins to read as [`Log::read_bare`] does, for who has something to do until
+    /// the answer is needed, and returns what gives it.
+    pub async fn begin_read_bare(
+        &self,
+        from: Position,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
+        begun(Box::pin(self.read_bare(from, limit))).await
     }
 
     async fn page(
