@@ -14,3 +14,4 @@ mod monitoring;
 mod reference;
 mod rig;
 mod several_servers;
+mod signer;
