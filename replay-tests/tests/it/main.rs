@@ -7,6 +7,7 @@ mod demo;
 mod deploy;
 mod disk;
 mod docs;
+mod doctor;
 mod fuzz;
 mod kills;
 mod manual;
