@@ -6,10 +6,13 @@
 -- whatever is no continuation; without them INSERT OR REPLACE would delete rows
 -- unseen on a connection that has recursive_triggers off, as it is by default.
 
--- Text that many events share, once: names of streams, event types, actors' ids.
+-- What many events share, once: names of streams, event types, actors' ids, as
+-- texts; and the ids of activations, 16 bytes each, which name their streams and
+-- what belongs to them.
 CREATE TABLE names (
     id   INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE
+    name ANY NOT NULL UNIQUE
+        CHECK (typeof(name) = 'text' OR (typeof(name) = 'blob' AND length(name) = 16))
 ) STRICT;
 
 -- One row per event. Together with its names it is the envelope that
@@ -28,7 +31,8 @@ CREATE TABLE events (
     lag            INTEGER NOT NULL,
     actor_kind     INTEGER NOT NULL,
     actor          INTEGER NOT NULL,
-    correlation_id BLOB CHECK (length(correlation_id) = 16),
+    -- The number of an id.
+    correlation    INTEGER,
     causation_id   BLOB CHECK (length(causation_id) = 16),
     -- Stays when the annex is erased.
     annex_digest   BLOB CHECK (length(annex_digest) = 32),

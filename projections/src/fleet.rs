@@ -1,9 +1,10 @@
 //! The fleet: every workspace, its agents, and what each of them runs.
 
 use crate::projection::Projection;
-use ledger_core::agent::{Agent as Decided, Deployment, End};
+use ledger_core::agent::{self, Agent as Decided, End};
 use ledger_core::event::AgentConnected;
 use ledger_core::names::{AgentName, ProgramVersion, System, WorkspaceName};
+use ledger_core::state::edit;
 use ledger_core::{DeploymentId, Event, NodeId, Record, SessionId, StreamId, Timestamp, Version};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -122,61 +123,53 @@ impl Workspace {
             .filter(|(_, agent)| agent.decided.registered)
     }
 
-    fn edit(&mut self, name: &AgentName) -> &mut Agent {
-        Arc::make_mut(self.agents.entry(name.clone()).or_default())
+    fn edit(&mut self, name: &AgentName, change: impl FnOnce(&mut Agent)) {
+        edit(&mut self.agents, name, |agent| change(Arc::make_mut(agent)));
     }
 
     fn connect(&mut self, event: &AgentConnected, at: Timestamp) {
-        let agent = self.edit(&event.agent);
-        agent.session = Some(Session { id: event.session, node: event.node });
-        agent.since = Some(at);
-        agent.system = Some(event.system.clone());
-        agent.version = Some(event.version.clone());
+        self.edit(&event.agent, |agent| {
+            agent.session = Some(Session { id: event.session, node: event.node });
+            agent.since = Some(at);
+            agent.system = Some(event.system.clone());
+            agent.version = Some(event.version.clone());
+        });
     }
 
     /// An end that names another session than the current one changes nothing.
     fn disconnect(&mut self, name: &AgentName, session: SessionId, at: Timestamp) {
         let current = self.agents.get(name).and_then(|agent| agent.session);
         if current.is_some_and(|current| current.id == session) {
-            let agent = self.edit(name);
-            agent.session = None;
-            agent.since = Some(at);
+            self.edit(name, |agent| {
+                agent.session = None;
+                agent.since = Some(at);
+            });
         }
     }
 }
 
 impl Agent {
     fn evolve(&mut self, record: &Record, event: &Event) {
-        let open = [
-            self.decided.pending.as_ref().map(number),
-            self.decided.running.as_ref().map(|running| number(&running.deployment)),
-        ];
         let ended_before = self.decided.ended.back().copied();
         self.decided.evolve(record.event_id, event);
         self.head = record.version;
         let ended = self.decided.ended.back().copied();
-        let Some((id, end)) = ended.filter(|_| ended != ended_before) else { return };
-        let index = open.into_iter().flatten().find(|(open, _)| *open == id);
-        if let Some((_, index)) = index {
+        if let Some(agent::Ended { id, index, end }) = ended.filter(|_| ended != ended_before) {
             self.last = Some(Ended { id, index, end, at: record.recorded_at });
         }
     }
 
-    /// Returns the number of a deployment that is pending, running or ended last.
+    /// Returns the number of a deployment that is open or ended lately.
     pub fn index_of(&self, deployment: DeploymentId) -> Option<u64> {
-        let pending = self.decided.pending.as_ref().map(number);
-        let running = self.decided.running.as_ref().map(|running| number(&running.deployment));
-        let last = self.last.map(|last| (last.id, last.index));
-        [pending, running, last]
-            .into_iter()
-            .flatten()
-            .find(|(id, _)| *id == deployment)
-            .map(|(_, index)| index)
+        let mut remembered = self.decided.remembered();
+        remembered.find(|(id, _)| *id == deployment).map(|(_, index)| index)
     }
-}
 
-fn number(deployment: &Deployment) -> (DeploymentId, u64) {
-    (deployment.id, deployment.index)
+    /// Returns the deployment with the number, if it is open or ended lately.
+    pub fn with_index(&self, index: u64) -> Option<DeploymentId> {
+        let mut remembered = self.decided.remembered();
+        remembered.find(|(_, of)| *of == index).map(|(id, _)| id)
+    }
 }
 
 impl Projection for Fleet {
@@ -188,15 +181,15 @@ impl Projection for Fleet {
         match &record.stream {
             StreamId::Workspace(name) => {
                 if let Event::WorkspaceCreated(_) = event {
-                    state.workspaces.entry(name.clone()).or_default().created = true;
+                    edit(&mut state.workspaces, name, |workspace| workspace.created = true);
                 }
             }
             StreamId::Sessions(name) => {
-                let workspace = state.workspaces.entry(name.clone()).or_default();
-                match event {
-                    Event::AgentConnected(event) => workspace.connect(event, record.recorded_at),
+                let at = record.recorded_at;
+                edit(&mut state.workspaces, name, |workspace| match event {
+                    Event::AgentConnected(event) => workspace.connect(event, at),
                     Event::AgentDisconnected(event) => {
-                        workspace.disconnect(&event.agent, event.session, record.recorded_at);
+                        workspace.disconnect(&event.agent, event.session, at);
                     }
                     Event::SessionsLost(event) => {
                         for lost in &event.sessions {
@@ -204,11 +197,12 @@ impl Projection for Fleet {
                         }
                     }
                     _ => {}
-                }
+                });
             }
             StreamId::Agent(name, agent) => {
-                let workspace = state.workspaces.entry(name.clone()).or_default();
-                workspace.edit(agent).evolve(record, event);
+                edit(&mut state.workspaces, name, |workspace| {
+                    workspace.edit(agent, |agent| agent.evolve(record, event));
+                });
             }
             StreamId::Health(_) | StreamId::Activation(_) | StreamId::Node(_) => {}
         }

@@ -71,6 +71,19 @@ pub enum Status {
 }
 
 impl History {
+    /// Begins with a request in the middle of a stream, before which so many
+    /// deployments were requested. What is told of that one and the later ones is
+    /// what a fold of the whole stream tells.
+    pub fn after(deployments: u64) -> Self {
+        Self { agent: Agent { deployments, ..Agent::default() }, ..Self::default() }
+    }
+
+    /// Returns whether nothing more will be told of the deployment: it is known, and
+    /// has ended.
+    pub fn is_over(&self, id: DeploymentId) -> bool {
+        self.by_id(id).is_some_and(|of| matches!(of.status, Status::Ended(_)))
+    }
+
     /// Returns the n-th deployment.
     pub fn by_index(&self, index: u64) -> Option<&Deployment> {
         self.deployments.get(&index)

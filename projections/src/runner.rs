@@ -1,6 +1,7 @@
 //! The runner: one loop that reads what follows, folds it and shows it.
 
 use crate::projection::{Halt, Projection, Snapshot, advance};
+use futures_util::future::BoxFuture;
 use ledger_core::{Position, Record, limits};
 use ledger_store::{Log, ReadError};
 use std::sync::Arc;
@@ -129,14 +130,22 @@ where
 {
     let mut head = log.head();
     let mut snapshot: Arc<Snapshot<P::State>> = Arc::default();
+    // The next page, where it is being read already.
+    let mut ahead = None;
     loop {
-        let from = snapshot.position.next();
-        let (mut records, halted) = match log.read_bare(from, limits::PAGE_RECORDS_MAX).await {
+        let page = match ahead.take() {
+            Some(page) => page,
+            None => begin(&log, snapshot.position).await,
+        };
+        let (mut records, halted) = match page.await {
             Ok(records) if records.is_empty() => {
                 wait(&mut head, snapshot.position).await;
                 continue;
             }
             Ok(records) => {
+                if let Some(last) = records.last() {
+                    ahead = Some(begin(&log, last.position).await);
+                }
                 let (next, halted) = advance::<P>(&snapshot, &records);
                 snapshot = Arc::new(next);
                 (records, halted)
@@ -173,6 +182,12 @@ where
             return;
         }
     }
+}
+
+/// Begins to read what follows a position, so that it goes on while the page before
+/// it is folded.
+async fn begin(log: &Log, after: Position) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
+    log.begin_read_bare(after.next(), limits::PAGE_RECORDS_MAX).await
 }
 
 /// Waits for a position beyond the one folded, or for the poll.

@@ -2,7 +2,7 @@
 //! records what an earlier run of it left open.
 
 use crate::auth::refusals::Refusals;
-use crate::folder::{ADMIN_TOKEN, Folder, FolderError};
+use crate::folder::{ADMIN_TOKEN, Folder, FolderError, Standing};
 use crate::given;
 use crate::hub::registry::Registry;
 use crate::limits;
@@ -107,7 +107,7 @@ pub(crate) async fn boot(
     let image = folded.map_err(StartError::Fold)?;
     // The first start issues a token together with its workspace.
     let has_tokens = image.state.fleet.workspace(&WorkspaceName::initial()).is_some();
-    let (key, made_key) = folder.token_key(has_tokens).map_err(StartError::Folder)?;
+    let (key, standing) = folder.token_key(has_tokens).map_err(StartError::Folder)?;
     // A log that others share has their nodes, too.
     let known = image.state.fleet.node().filter(|_| !log.is_shared());
     let node = folder.node(known).map_err(StartError::Folder)?;
@@ -134,7 +134,7 @@ pub(crate) async fn boot(
     if config.confirm_clock {
         confirm_clock(&server).await.map_err(StartError::Record)?;
     }
-    let admin_token = first_start(&server, &folder, made_key).await?;
+    let admin_token = first_start(&server, &folder, standing).await?;
     start_node(&server).await?;
     if let Some(signed) = forked {
         record(&server, Command::AcceptFork { node, signed }).await?;
@@ -202,19 +202,20 @@ fn own_origin(node: NodeId) -> Result<Origin, StartError> {
 
 /// Makes the workspace `default` and the first admin token, if there is none yet.
 ///
-/// The token's file is whole and synced before its event is committed. A crash
-/// in between is no harm: the next start finds the file, and the same request.
+/// The token's file and the key are whole and synced before the event is committed,
+/// and the key gets its lasting name after. A crash in between is no harm: the next
+/// start finds both, and asks by the same request whether the log has them.
 async fn first_start(
     server: &Server,
     folder: &Folder,
-    made_key: bool,
+    standing: Standing,
 ) -> Result<Option<PathBuf>, StartError> {
     let workspace = WorkspaceName::initial();
-    if server.image().state.fleet.workspace(&workspace).is_some() {
-        // It was not there when the key was made.
-        return if made_key { begun_by_another(folder, made_key) } else { Ok(None) };
+    let begun = server.image().state.fleet.workspace(&workspace).is_some();
+    if begun && standing == Standing::Kept {
+        return Ok(None);
     }
-    if server.image().state.fleet.workspaces().next().is_some() {
+    if !begun && server.image().state.fleet.workspaces().next().is_some() {
         return Err(StartError::NoFirstWorkspace);
     }
     let (secret, path) = folder.admin_token().map_err(StartError::Folder)?;
@@ -231,22 +232,30 @@ async fn first_start(
         ]),
     };
     let written = match server.log.write(write).await {
-        // Another server that shares the log began at the same moment.
-        Err(WriteError::Conflict { .. }) if server.log.is_shared() => {
-            return begun_by_another(folder, made_key);
-        }
+        Err(WriteError::Conflict { .. }) => return begun_by_another(server, folder, standing),
         written => written.map_err(StartError::Record)?,
     };
     reach(server, written).await?;
+    if standing == Standing::First {
+        folder.keep_token_key().map_err(StartError::Folder)?;
+    }
     tracing::info!(file = ADMIN_TOKEN, "The workspace default and the first admin token are made.");
     Ok(Some(path))
 }
 
-/// Several servers began at the same moment, and this one was not the first. With
-/// a key that it was given it goes on; one of its own would know no token.
-fn begun_by_another(folder: &Folder, made_key: bool) -> Result<Option<PathBuf>, StartError> {
-    folder.forget_first_start(made_key).map_err(StartError::Folder)?;
-    if made_key { Err(StartError::BegunByAnother) } else { Ok(None) }
+/// The log was begun by another server. With a key that it was given this one goes
+/// on; one of its own would know no token.
+fn begun_by_another(
+    server: &Server,
+    folder: &Folder,
+    standing: Standing,
+) -> Result<Option<PathBuf>, StartError> {
+    folder.forget_first_start().map_err(StartError::Folder)?;
+    match standing {
+        Standing::Kept => Ok(None),
+        Standing::First if server.log.is_shared() => Err(StartError::BegunByAnother),
+        Standing::First => Err(StartError::Folder(folder.token_key_missing())),
+    }
 }
 
 fn admin_token(server: &Server, request: RequestId, secret: &Secret) -> event::TokenIssued {

@@ -27,6 +27,9 @@ const SIGNING_KEY_PUBLIC: &str = "signing-key.pub";
 const CHECKPOINT: &str = "checkpoint";
 /// The file with the key under which tokens are hashed.
 const TOKEN_KEY: &str = "token-key";
+/// The same while the log does not know yet that it is the one: a crash of the
+/// first start leaves it, and nobody takes it for one that an operator gave.
+const FIRST_TOKEN_KEY: &str = "token-key.first";
 
 /// Why a file of the data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +71,16 @@ pub enum FolderError {
     },
 }
 
+/// Whether the log knows the key under which tokens are hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It does, or an operator gave the key.
+    Kept,
+    /// A first start made it, this one or one that crashed, and the log may or may
+    /// not have a token under it.
+    First,
+}
+
 /// The data folder, which only its owner may enter.
 #[derive(Clone)]
 pub(crate) struct Folder {
@@ -107,33 +120,38 @@ impl Folder {
         Ok(node)
     }
 
-    /// Returns the key under which tokens are hashed, which is made at the first start,
-    /// and whether it was made now.
+    /// Returns the key under which tokens are hashed. A first start makes it, and
+    /// keeps it by [`Folder::keep_token_key`] once the log has a token under it.
     ///
     /// A log that has tokens needs the key that they were hashed with: with
     /// another one nobody would ever get in again.
-    pub(crate) fn token_key(&self, has_tokens: bool) -> Result<(TokenKey, bool), FolderError> {
-        let path = self.path.join(TOKEN_KEY);
-        if let Some(text) = read(&path)? {
-            let bytes = HEXLOWER.decode(text.trim_ascii()).ok();
-            let what = "it must hold 64 hexadecimal digits";
-            return bytes
-                .and_then(|bytes| bytes.try_into().ok())
-                .map(|bytes| (TokenKey::new(bytes), false))
-                .ok_or(FolderError::Damaged { path, what });
+    pub(crate) fn token_key(&self, has_tokens: bool) -> Result<(TokenKey, Standing), FolderError> {
+        let what = "it must hold 64 hexadecimal digits";
+        for (name, standing) in [(TOKEN_KEY, Standing::Kept), (FIRST_TOKEN_KEY, Standing::First)] {
+            if let Some(key) = self.read_key(name, what)? {
+                return Ok((TokenKey::new(key), standing));
+            }
         }
         if has_tokens {
-            return Err(FolderError::Missing { path });
+            return Err(self.token_key_missing());
         }
-        let bytes = self.random(&path)?;
-        self.write(TOKEN_KEY, format!("{}\n", HEXLOWER.encode(&bytes)).as_bytes())?;
-        Ok((TokenKey::new(bytes), true))
+        let key = self.make_key(FIRST_TOKEN_KEY)?;
+        Ok((TokenKey::new(key), Standing::First))
     }
 
-    /// Removes the first admin token, and the key if this start made it: another
-    /// server began the log, and neither was ever good for it.
-    pub(crate) fn forget_first_start(&self, made_key: bool) -> Result<(), FolderError> {
-        for name in [ADMIN_TOKEN, TOKEN_KEY].iter().take(1 + usize::from(made_key)) {
+    /// Keeps the key that a first start made: the log has a token under it.
+    pub(crate) fn keep_token_key(&self) -> Result<(), FolderError> {
+        self.rename(FIRST_TOKEN_KEY, TOKEN_KEY)
+    }
+
+    pub(crate) fn token_key_missing(&self) -> FolderError {
+        FolderError::Missing { path: self.path.join(TOKEN_KEY) }
+    }
+
+    /// Removes the first admin token and the key that a first start made, if any:
+    /// another server began the log, and neither was ever good for it.
+    pub(crate) fn forget_first_start(&self) -> Result<(), FolderError> {
+        for name in [ADMIN_TOKEN, FIRST_TOKEN_KEY] {
             let path = self.path.join(name);
             match fs::remove_file(&path) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -164,18 +182,9 @@ impl Folder {
     /// Returns the key that signs checkpoints, which is made at the first start, or
     /// anew where it is to be another one.
     pub(crate) fn signing_key(&self, anew: bool) -> Result<Keys, FolderError> {
-        let path = self.path.join(SIGNING_KEY);
-        if let Some(text) = read(&path)?.filter(|_| !anew) {
-            let bytes = HEXLOWER.decode(text.trim_ascii()).ok();
-            let what = "it must hold 64 hexadecimal digits; without a backup, `ledger serve --new-signing-key` makes another key";
-            return bytes
-                .and_then(|bytes| bytes.try_into().ok())
-                .map(Keys::new)
-                .ok_or(FolderError::Damaged { path, what });
-        }
-        let bytes = self.random(&path)?;
-        self.write(SIGNING_KEY, format!("{}\n", HEXLOWER.encode(&bytes)).as_bytes())?;
-        Ok(Keys::new(bytes))
+        let what = "it must hold 64 hexadecimal digits; without a backup, `ledger serve --new-signing-key` makes another key";
+        let known = if anew { None } else { self.read_key(SIGNING_KEY, what)? };
+        known.map_or_else(|| self.make_key(SIGNING_KEY), Ok).map(Keys::new)
     }
 
     /// Writes down the key that verifies checkpoints, for whoever hands it on.
@@ -201,8 +210,22 @@ impl Folder {
         self.write(CHECKPOINT, note.to_string().as_bytes())
     }
 
-    fn random(&self, path: &Path) -> Result<[u8; TokenKey::BYTES], FolderError> {
-        let mut bytes = [0; TokenKey::BYTES];
+    fn read_key(&self, name: &str, what: &'static str) -> Result<Option<[u8; 32]>, FolderError> {
+        let path = self.path.join(name);
+        let Some(text) = read(&path)? else { return Ok(None) };
+        let bytes = HEXLOWER.decode(text.trim_ascii()).ok();
+        let key = bytes.and_then(|bytes| bytes.try_into().ok());
+        key.map(Some).ok_or(FolderError::Damaged { path, what })
+    }
+
+    fn make_key(&self, name: &str) -> Result<[u8; 32], FolderError> {
+        let key = self.random(&self.path.join(name))?;
+        self.write(name, format!("{}\n", HEXLOWER.encode(&key)).as_bytes())?;
+        Ok(key)
+    }
+
+    fn random(&self, path: &Path) -> Result<[u8; 32], FolderError> {
+        let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).map_err(|error| FolderError::File {
             path: path.to_owned(),
             source: io::Error::other(error.to_string()),
@@ -211,8 +234,8 @@ impl Folder {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), FolderError> {
-        let path = self.path.join(name);
-        let beside = self.path.join(format!("{name}.new"));
+        let new = format!("{name}.new");
+        let beside = self.path.join(&new);
         let write = || -> io::Result<()> {
             // A file that a crash left beside its place is worth nothing.
             match fs::remove_file(&beside) {
@@ -221,11 +244,18 @@ impl Folder {
             }
             let mut file = owned_only().open(&beside)?;
             file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&beside, &path)?;
-            File::open(&self.path)?.sync_all()
+            file.sync_all()
         };
-        write().map_err(|source| FolderError::File { path: path.clone(), source })
+        write().map_err(|source| FolderError::File { path: self.path.join(name), source })?;
+        self.rename(&new, name)
+    }
+
+    /// Moves a whole file to its place, for good.
+    fn rename(&self, from: &str, to: &str) -> Result<(), FolderError> {
+        let path = self.path.join(to);
+        let renamed = fs::rename(self.path.join(from), &path)
+            .and_then(|()| File::open(&self.path)?.sync_all());
+        renamed.map_err(|source| FolderError::File { path, source })
     }
 }
 

@@ -75,6 +75,11 @@ pub(crate) const LIST_MAX: usize = 1_000;
 pub(crate) const DEPLOYMENTS_MAX: usize = 500;
 /// Deployments of one page unless asked otherwise.
 pub(crate) const DEPLOYMENTS_DEFAULT: usize = 50;
+/// Events of an agent's stream for one deployment, at the most if all goes its way.
+pub(crate) const DEPLOYMENT_EVENTS: usize = 6;
+/// Events of an agent's stream that are read at once to tell of a deployment: those
+/// of about ten.
+pub(crate) const HISTORY_EVENTS: usize = 64;
 /// Streams that are read from the log at once, so that history never starves
 /// the present of the database's readers.
 pub(crate) const HISTORIES_AT_ONCE: usize = 8;

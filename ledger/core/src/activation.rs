@@ -1,10 +1,11 @@
 //! One activation: a spec, asked of many agents at once.
 
 use crate::annex::Annex;
-use crate::command::{NewEvent, Rejection};
+use crate::command::NewEvent;
 use crate::event::{self, CiRun};
 use crate::ids::{ActivationId, EventId, RequestId};
 use crate::names::{AgentName, StorePath, System, WorkspaceName};
+use crate::rejection::Rejection;
 use crate::state::State;
 use crate::stream::StreamId;
 use crate::workspace::Workspace;

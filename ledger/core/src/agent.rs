@@ -5,12 +5,13 @@ mod report;
 pub use report::Report;
 
 use crate::annex::Annex;
-use crate::command::{NewEvent, Rejection};
+use crate::command::NewEvent;
 use crate::event::{self, CancelReason, Event, FailureOutcome, FailureReason};
 use crate::ids::{ActivationId, DeploymentId, EventId, SessionId};
 use crate::key::PublicKey;
 use crate::limits;
 use crate::names::StorePath;
+use crate::rejection::Rejection;
 use crate::stream::StreamId;
 use std::collections::VecDeque;
 
@@ -31,8 +32,8 @@ pub struct Agent {
     pub running: Option<Running>,
     /// The last closure that was deployed well.
     pub current: Option<StorePath>,
-    /// How the latest deployments ended, the newest last.
-    pub ended: VecDeque<(DeploymentId, End)>,
+    /// The deployments that ended last, the newest last.
+    pub ended: VecDeque<Ended>,
 }
 
 /// One deployment as it was requested.
@@ -68,6 +69,17 @@ pub enum Phase {
     Activated,
     /// The activation failed.
     ActivationFailed,
+}
+
+/// A deployment that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Which.
+    pub id: DeploymentId,
+    /// Its number among the agent's, from 1.
+    pub index: u64,
+    /// How.
+    pub end: End,
 }
 
 /// How a deployment ended.
@@ -156,29 +168,37 @@ impl Agent {
     }
 
     fn end_pending(&mut self, deployment: DeploymentId, end: End) {
-        if self.pending.take_if(|pending| pending.id == deployment).is_some() {
-            self.remember_end(deployment, end);
+        if let Some(pending) = self.pending.take_if(|pending| pending.id == deployment) {
+            self.remember_end(&pending, end);
         }
     }
 
     fn end_running(&mut self, deployment: DeploymentId, end: End) -> Option<Running> {
         let running = self.running.take_if(|running| running.deployment.id == deployment);
-        if running.is_some() {
-            self.remember_end(deployment, end);
+        if let Some(running) = &running {
+            self.remember_end(&running.deployment, end);
         }
         running
     }
 
-    fn remember_end(&mut self, deployment: DeploymentId, end: End) {
+    fn remember_end(&mut self, deployment: &Deployment, end: End) {
         if self.ended.len() >= limits::ENDED_DEPLOYMENTS_KEPT {
             self.ended.pop_front();
         }
-        self.ended.push_back((deployment, end));
+        self.ended.push_back(Ended { id: deployment.id, index: deployment.index, end });
     }
 
     /// Returns how the deployment ended, while that is remembered.
     pub fn end_of(&self, deployment: DeploymentId) -> Option<End> {
-        self.ended.iter().rev().find(|(id, _)| *id == deployment).map(|(_, end)| *end)
+        self.ended.iter().rev().find(|ended| ended.id == deployment).map(|ended| ended.end)
+    }
+
+    /// Returns id and number of each deployment that is open or whose end is remembered.
+    pub fn remembered(&self) -> impl Iterator<Item = (DeploymentId, u64)> {
+        let running = self.running.as_ref().map(|running| &running.deployment);
+        let open = self.pending.as_ref().into_iter().chain(running);
+        let open = open.map(|deployment| (deployment.id, deployment.index));
+        open.chain(self.ended.iter().rev().map(|ended| (ended.id, ended.index)))
     }
 
     /// Decides the claim of an agent to begin a deployment.

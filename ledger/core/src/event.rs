@@ -20,6 +20,7 @@ use crate::merkle::NodeHash;
 use crate::names::{AgentName, AgentPattern, ProgramVersion, StorePath, System, WorkspaceName};
 use crate::rights::TokenKind;
 use crate::time::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -40,6 +41,15 @@ pub enum DecodeError {
         #[source]
         source: serde_json::Error,
     },
+}
+
+/// Reads JSON. That it is UTF-8 is checked for all of it at once, not word by word.
+fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, serde_json::Error> {
+    match str::from_utf8(payload) {
+        Ok(text) => serde_json::from_str(text),
+        // This one says where it is wrong.
+        Err(_) => serde_json::from_slice(payload),
+    }
 }
 
 macro_rules! events {
@@ -85,7 +95,7 @@ macro_rules! events {
             /// Reads an event from its stored type and payload.
             pub fn decode(type_name: &str, payload: &[u8]) -> Result<Self, DecodeError> {
                 match type_name {
-                    $(stringify!($name) => serde_json::from_slice(payload).map(Self::$name),)*
+                    $(stringify!($name) => read(payload).map(Self::$name),)*
                     _ => return Err(DecodeError::UnknownType(type_name.chars().take(96).collect())),
                 }
                 .map_err(|source| DecodeError::Payload { type_name: type_name.to_owned(), source })

@@ -1,8 +1,10 @@
 //! Identifiers: one newtype per thing, so that no bare UUID crosses a function.
 
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 use uuid::Uuid;
 
 /// Text that is not the identifier that was asked for.
@@ -90,7 +92,10 @@ impl EventId {
     /// right edge. The rest is BLAKE3 over request id and ordinal, shaped as a
     /// UUIDv7.
     pub fn derive(request: RequestId, ordinal: u32) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("ledger 2026-11 event id");
+        // Every event has one, and deriving the key takes longer than the hash.
+        static KEY: LazyLock<ContextKey> =
+            LazyLock::new(|| hash_derive_key_context("ledger 2026-11 event id"));
+        let mut hasher = blake3::Hasher::new_from_context_key(&KEY);
         hasher.update(&request.bytes());
         hasher.update(&ordinal.to_be_bytes());
         let mut bytes = request.bytes();

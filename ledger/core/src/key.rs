@@ -2,16 +2,17 @@
 
 use crate::ids::NodeId;
 use crate::names::{AgentName, WorkspaceName};
+use crate::text::as_text;
 use data_encoding::BASE64;
 use ed25519_dalek::{Signature, VerifyingKey};
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// An Ed25519 public key (RFC 8032), written as base 64 of its 32 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey([u8; 32]);
+
+as_text!(PublicKey);
 
 /// Text that is no Ed25519 public key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,19 +57,6 @@ impl FromStr for PublicKey {
         let error = || InvalidPublicKey(text.chars().take(80).collect());
         let bytes = BASE64.decode(text.as_bytes()).map_err(|_| error())?;
         bytes.try_into().map(Self).map_err(|_| error())
-    }
-}
-
-impl TryFrom<String> for PublicKey {
-    type Error = InvalidPublicKey;
-    fn try_from(text: String) -> Result<Self, InvalidPublicKey> {
-        text.parse()
-    }
-}
-
-impl From<PublicKey> for String {
-    fn from(key: PublicKey) -> String {
-        key.to_string()
     }
 }
 

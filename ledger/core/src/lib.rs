@@ -23,22 +23,25 @@ pub mod merkle;
 pub mod names;
 pub mod node;
 pub mod record;
+pub mod rejection;
 pub mod rights;
 pub mod spec;
 pub mod state;
 pub mod stream;
+mod text;
 pub mod time;
 pub mod verify;
 pub mod workspace;
 
 pub use annex::{Annex, AnnexDigest, SealedAnnex};
-pub use command::{Command, Context, NewEvent, Rejection};
+pub use command::{Command, Context, NewEvent};
 pub use event::Event;
 pub use ids::{
     ActivationId, DeploymentId, EventId, NodeId, Position, RequestId, SessionId, TokenId, Version,
 };
 pub use names::{AgentName, StorePath, System, WorkspaceName};
 pub use record::{Actor, Given, Record};
+pub use rejection::Rejection;
 pub use state::State;
 pub use stream::StreamId;
 pub use time::Timestamp;

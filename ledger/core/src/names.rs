@@ -1,9 +1,11 @@
 //! Names that people give: checked once, where they enter.
 
 use crate::limits;
-use serde::{Deserialize, Serialize};
+use crate::text;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Text that breaks the rule of the name it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,28 +16,62 @@ pub struct InvalidName {
     rule: &'static str,
 }
 
-/// The rule of a name that is at most `max` characters of ASCII letters,
-/// digits and `extra`, and begins with a letter or digit.
-fn is_plain(text: &str, max: usize, extra: &str) -> bool {
+/// Which bytes a text may have. Every name of every event that is read is held to it.
+type Bytes = [bool; 256];
+
+/// ASCII letters, digits and `extra`.
+const fn plain_and(extra: &[u8]) -> Bytes {
+    let mut allowed = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        allowed[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut place = 0;
+    while place < extra.len() {
+        allowed[extra[place] as usize] = true;
+        place += 1;
+    }
+    allowed
+}
+
+/// Nix's base 32, which leaves out e, o, t and u.
+const fn nix_base_32() -> Bytes {
+    let mut allowed = [false; 256];
+    let digits = b"0123456789abcdfghijklmnpqrsvwxyz";
+    let mut place = 0;
+    while place < digits.len() {
+        allowed[digits[place] as usize] = true;
+        place += 1;
+    }
+    allowed
+}
+
+fn has_only(text: &str, allowed: &Bytes) -> bool {
+    text.bytes().all(|byte| allowed[usize::from(byte)])
+}
+
+/// The rule of a name that is at most `max` bytes of those allowed, and begins with
+/// an ASCII letter or digit.
+fn is_plain(text: &str, max: usize, allowed: &Bytes) -> bool {
     text.len() <= max
-        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c))
+        && text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
+        && has_only(text, allowed)
 }
 
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident($what:literal, $rule:literal) = $valid:expr;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Checks the text.
-            pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
-                let text = text.into();
+            pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidName> {
+                let text = text.as_ref();
                 let valid: fn(&str) -> bool = $valid;
-                if valid(&text) {
-                    Ok(Self(text))
+                if valid(text) {
+                    Ok(Self(text.into()))
                 } else {
                     let text = text.chars().take(120).collect();
                     Err(InvalidName { what: $what, text, rule: $rule })
@@ -76,7 +112,19 @@ macro_rules! names {
 
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0
+                name.as_str().to_owned()
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                text::deserialize(deserializer)
             }
         }
     )*};
@@ -85,17 +133,17 @@ macro_rules! names {
 names! {
     /// A workspace: what one customer sees of a ledger.
     WorkspaceName("workspace name", "1 to 63 of a-z, 0-9 and -, beginning with a letter or digit") =
-        |text| is_plain(text, limits::WORKSPACE_NAME_CHARS_MAX, "-")
+        |text| is_plain(text, limits::WORKSPACE_NAME_CHARS_MAX, &const { plain_and(b"-") })
             && !text.contains(|c: char| c.is_ascii_uppercase());
     /// An agent, unique in its workspace.
     AgentName("agent name", "1 to 128 of A-Z, a-z, 0-9 and . _ @ + -, beginning with a letter or digit") =
-        |text| is_plain(text, limits::AGENT_NAME_CHARS_MAX, "._@+-");
+        |text| is_plain(text, limits::AGENT_NAME_CHARS_MAX, &const { plain_and(b"._@+-") });
     /// A Nix system, like `x86_64-linux`.
     System("system", "like x86_64-linux: 1 to 64 of A-Z, a-z, 0-9 and . _ -") =
-        |text| is_plain(text, limits::SYSTEM_CHARS_MAX, "._-");
+        |text| is_plain(text, limits::SYSTEM_CHARS_MAX, &const { plain_and(b"._-") });
     /// A version that a program gives of itself.
     ProgramVersion("version", "1 to 64 of A-Z, a-z, 0-9 and . _ + -") =
-        |text| is_plain(text, limits::VERSION_CHARS_MAX, "._+-");
+        |text| is_plain(text, limits::VERSION_CHARS_MAX, &const { plain_and(b"._+-") });
     /// A pattern over agent names: `*` stands for any characters, `?` for one.
     AgentPattern("agent pattern", "1 to 128 of A-Z, a-z, 0-9 and . _ @ + - * ?") =
         |text| !text.is_empty() && text.len() <= limits::AGENT_NAME_CHARS_MAX
@@ -105,15 +153,14 @@ names! {
         is_store_path;
 }
 
-/// Nix's base-32 alphabet leaves out e, o, t and u.
 fn is_store_path(text: &str) -> bool {
     let Some(base) = text.strip_prefix("/nix/store/") else { return false };
     let Some((hash, name)) = base.split_at_checked(32) else { return false };
     let Some(name) = name.strip_prefix('-') else { return false };
-    hash.chars().all(|c| c.is_ascii_digit() || (c.is_ascii_lowercase() && !"eotu".contains(c)))
+    has_only(hash, &const { nix_base_32() })
         && !name.is_empty()
         && name.len() <= limits::STORE_NAME_CHARS_MAX
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._?=".contains(c))
+        && has_only(name, &const { plain_and(b"+-._?=") })
         && !name.ends_with(".drv")
 }
 
@@ -133,7 +180,7 @@ impl AgentPattern {
 impl WorkspaceName {
     /// Returns the workspace `default`, which every ledger begins with.
     pub fn initial() -> Self {
-        Self("default".to_owned())
+        Self("default".into())
     }
 }
 

@@ -2,13 +2,14 @@
 
 use crate::agent::Agent;
 use crate::checkpoint::{Checkpoint, Origin};
-use crate::command::{Command, Context, NewEvent, Rejection};
+use crate::command::{Command, Context, NewEvent};
 use crate::event::{self, Event};
 use crate::ids::{EventId, NodeId};
 use crate::key::PublicKey;
 use crate::names::{AgentName, WorkspaceName};
 use crate::node::Node;
 use crate::record::Record;
+use crate::rejection::Rejection;
 use crate::stream::StreamId;
 use crate::time::Timestamp;
 use crate::workspace::Workspace;
@@ -31,6 +32,22 @@ pub struct State {
     pub last_recorded_at: Option<Timestamp>,
 }
 
+/// Changes what a map has under a key; what it does not have is made.
+///
+/// As `entry` does, which looks the key up twice and takes one of its own.
+pub fn edit<K: Clone + Ord, V: Clone + Default>(
+    map: &mut imbl::OrdMap<K, V>,
+    key: &K,
+    change: impl FnOnce(&mut V),
+) {
+    if let Some(value) = map.get_mut(key) {
+        return change(value);
+    }
+    let mut value = V::default();
+    change(&mut value);
+    map.insert(key.clone(), value);
+}
+
 impl State {
     /// Applies one record. A record that this program cannot read changes nothing.
     pub fn apply(&mut self, record: &Record) {
@@ -50,7 +67,7 @@ impl State {
         self.last_recorded_at = self.last_recorded_at.max(Some(recorded_at));
         match stream {
             StreamId::Workspace(ws) | StreamId::Sessions(ws) => {
-                self.workspaces.entry(ws.clone()).or_default().evolve(event);
+                edit(&mut self.workspaces, ws, |workspace| workspace.evolve(event));
                 // Whoever takes a session in lives.
                 if let Event::AgentConnected(connected) = event
                     && let Some(node) = self.nodes.get_mut(&connected.node)
@@ -59,11 +76,12 @@ impl State {
                 }
             }
             StreamId::Agent(ws, name) => {
-                let workspace = self.workspaces.entry(ws.clone()).or_default();
-                workspace.agents.entry(name.clone()).or_default().evolve(event_id, event);
+                edit(&mut self.workspaces, ws, |workspace| {
+                    edit(&mut workspace.agents, name, |agent| agent.evolve(event_id, event));
+                });
             }
             StreamId::Node(node) => {
-                self.nodes.entry(*node).or_default().evolve(recorded_at, event);
+                edit(&mut self.nodes, node, |node| node.evolve(recorded_at, event));
                 if let Event::SigningKeyAdded(added) = event {
                     self.origin.get_or_insert_with(|| added.origin.clone());
                     self.signing_keys.insert(added.public_key);

@@ -2,13 +2,12 @@
 
 use crate::ids::{ActivationId, NodeId};
 use crate::names::{AgentName, WorkspaceName};
-use serde::{Deserialize, Serialize};
+use crate::text::as_text;
 use std::fmt;
 use std::str::FromStr;
 
 /// One stream of the log, written like `agent/default/web-1`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StreamId {
     /// `workspace/<ws>`: settings, tokens and pins.
     Workspace(WorkspaceName),
@@ -23,6 +22,8 @@ pub enum StreamId {
     /// `node/<id>`: one server's starts and stops.
     Node(NodeId),
 }
+
+as_text!(StreamId);
 
 /// Text that names no stream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,19 +83,6 @@ fn parse(text: &str) -> Option<StreamId> {
         "node" => StreamId::Node(rest.parse().ok().filter(|id: &NodeId| id.to_string() == rest)?),
         _ => return None,
     })
-}
-
-impl TryFrom<String> for StreamId {
-    type Error = InvalidStreamId;
-    fn try_from(text: String) -> Result<Self, InvalidStreamId> {
-        text.parse()
-    }
-}
-
-impl From<StreamId> for String {
-    fn from(stream: StreamId) -> String {
-        stream.to_string()
-    }
 }
 
 #[cfg(test)]

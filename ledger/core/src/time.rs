@@ -1,7 +1,7 @@
 //! Moments: UTC, in whole microseconds, as they are stored.
 
+use crate::text::as_text;
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,6 +11,8 @@ use std::str::FromStr;
 /// and 9999, so that every value can be written and read back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
+
+as_text!(Timestamp);
 
 /// Text that is no moment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,17 +60,5 @@ impl FromStr for Timestamp {
         DateTime::parse_from_rfc3339(text)
             .map(|moment| Self::from_micros(moment.timestamp_micros()))
             .map_err(|_| InvalidTimestamp(text.chars().take(80).collect()))
-    }
-}
-
-impl Serialize for Timestamp {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Timestamp {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }

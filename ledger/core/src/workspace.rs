@@ -2,11 +2,12 @@
 
 use crate::agent::Agent;
 use crate::annex::Annex;
-use crate::command::{Connection, NewEvent, Rejection, TokenRequest};
+use crate::command::{Connection, NewEvent, TokenRequest};
 use crate::event::{self, DisconnectReason, Event};
 use crate::ids::{NodeId, SessionId, TokenId};
 use crate::limits;
 use crate::names::{AgentName, WorkspaceName};
+use crate::rejection::Rejection;
 use crate::rights::TokenKind;
 use crate::stream::StreamId;
 use crate::time::Timestamp;

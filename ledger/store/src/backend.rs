@@ -137,7 +137,11 @@ pub(crate) trait Append: Send + 'static {
         offset: u64,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, Failure>> + Send;
 
-    /// Inserts everything.
+    /// May take events and tiles, to insert them while more is judged. What fails of
+    /// it is told by the next call that can fail.
+    fn hand_over(&mut self, rows: &mut Rows);
+
+    /// Inserts everything that was not handed over.
     fn insert(&mut self, rows: &Rows) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Commits. Once it returned, the rows survive a power cut.

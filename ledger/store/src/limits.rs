@@ -26,3 +26,13 @@ pub(crate) const OUTPUT_DEPLOYMENTS_INDEXED_MAX: usize = 64;
 pub(crate) const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Pieces of output in one page: 8 MiB at most.
 pub(crate) const OUTPUT_PAGE_MAX: usize = 256;
+/// Connections that read a log on SQLite. More would only wait for the same few cores.
+pub(crate) const SQLITE_READERS: usize = 4;
+/// How long a question waits for one of them.
+pub(crate) const READ_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Names that readers of a log on SQLite keep, some 200 bytes each: two for each
+/// agent of a large fleet.
+pub(crate) const NAMES_KNOWN_MAX: usize = 100_000;
+/// Ids of activations that readers and the writer of a log on SQLite keep: what is
+/// asked for again belongs to the newest ones, or to those of one page.
+pub(crate) const IDS_KNOWN_MAX: usize = 8192;

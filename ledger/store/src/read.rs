@@ -1,8 +1,11 @@
 //! What is read, and why it may not be.
 
+use futures_util::future::{self, BoxFuture};
 use ledger_core::merkle::TileId;
 use ledger_core::{DeploymentId, Position, Record, SealedAnnex, Timestamp};
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::task::Poll;
 
 /// A piece of output as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,4 +65,13 @@ pub enum ReadError {
 /// Returns how many bytes a record counts towards a page's.
 pub(crate) fn weight(record: &Record) -> usize {
     record.payload.len() + record.annex.as_ref().map_or(0, |annex| annex.bytes.len())
+}
+
+/// Begins a read whose answer is needed later. Where reading has threads of its own,
+/// as on SQLite, it goes on by itself meanwhile.
+pub(crate) async fn begun<'a, T: Send + 'a>(mut read: BoxFuture<'a, T>) -> BoxFuture<'a, T> {
+    match poll_fn(|context| Poll::Ready(read.as_mut().poll(context))).await {
+        Poll::Ready(answer) => Box::pin(future::ready(answer)),
+        Poll::Pending => read,
+    }
 }

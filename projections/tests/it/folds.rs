@@ -46,6 +46,36 @@ proptest! {
         goes_on::<Image>(&records, cut)?;
     }
 
+    /// Whoever asks for one deployment folds from its request on, until it is over.
+    #[test]
+    fn a_deployment_is_told_from_its_request_on_as_from_the_beginning(records in log()) {
+        let mut seen = std::collections::BTreeSet::new();
+        let of_a = StreamId::Agent(workspace(), AgentName::new("a").expect("valid"));
+        let mut records = records;
+        records.retain(|record| {
+            let asks = record.type_name == "DeploymentRequested";
+            // As in a log, where no two events have one id.
+            record.stream == of_a && (!asks || seen.insert(record.event_id))
+        });
+        let mut whole = History::default();
+        prop_assert!(fold::<History>(&mut whole, &records).is_ok());
+        let mut before = 0;
+        for (n, request) in records.iter().enumerate() {
+            if request.type_name != "DeploymentRequested" {
+                continue;
+            }
+            let id = request.event_id.into();
+            let mut part = History::after(before);
+            for record in &records[n..] {
+                if !part.is_over(id) {
+                    prop_assert!(fold::<History>(&mut part, std::slice::from_ref(record)).is_ok());
+                }
+            }
+            prop_assert_eq!(part.by_id(id), whole.by_id(id));
+            before += 1;
+        }
+    }
+
     #[test]
     fn any_bytes_halt_or_fold_and_never_panic(
         type_name in prop_oneof![

@@ -5,7 +5,7 @@ use api_wire::agent::{FromAgent, FromServer, GoodbyeReason, StreamEvent};
 use api_wire::problem::Code;
 use data_encoding::BASE64;
 use ledger_core::agent::{Agent, Report};
-use ledger_core::command::{NewEvent, Rejection};
+use ledger_core::command::NewEvent;
 use ledger_core::event;
 use ledger_core::event::{Digest, Event, OutputDigest};
 use ledger_core::ids::{
@@ -13,6 +13,7 @@ use ledger_core::ids::{
 };
 use ledger_core::key::PublicKey;
 use ledger_core::names::{AgentName, StorePath, WorkspaceName};
+use ledger_core::rejection::Rejection;
 use ledger_core::stream::StreamId;
 use ledger_core::time::Timestamp;
 use std::collections::HashMap;

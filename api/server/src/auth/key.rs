@@ -9,9 +9,7 @@ use ledger_core::event::{Digest, SecretHash};
 pub(crate) struct TokenKey([u8; 32]);
 
 impl TokenKey {
-    pub(crate) const BYTES: usize = 32;
-
-    pub(crate) fn new(bytes: [u8; Self::BYTES]) -> Self {
+    pub(crate) fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 

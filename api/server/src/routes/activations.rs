@@ -4,7 +4,7 @@ use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
 use crate::limits;
 use crate::problem::Refusal;
-use crate::routes::histories::history;
+use crate::routes::histories::{Requested, Stream};
 use crate::server::Server;
 use api_wire::http::{ActivateAnswer, ActivateRequest, RequestedDeployment, WorkspaceQuery};
 use api_wire::problem::Code;
@@ -33,10 +33,7 @@ pub(crate) struct Parts {
 
 /// One agent's part of an activation.
 pub(crate) struct Part {
-    pub(crate) agent: AgentName,
-    pub(crate) id: DeploymentId,
-    /// Where it was asked for.
-    pub(crate) position: Position,
+    pub(crate) request: Requested,
     pub(crate) store_path: StorePath,
     /// Its number among the agent's, once it was asked for.
     index: OnceLock<u64>,
@@ -44,23 +41,13 @@ pub(crate) struct Part {
 
 impl Part {
     /// Returns the deployment's number, which never changes: it is looked for once.
-    async fn index(
-        &self,
-        server: &Server,
-        workspace: &WorkspaceName,
-        agent: Option<&fleet::Agent>,
-    ) -> Result<Option<u64>, Refusal> {
+    async fn index(&self, server: &Server, workspace: &WorkspaceName) -> Result<u64, Refusal> {
         if let Some(index) = self.index.get() {
-            return Ok(Some(*index));
+            return Ok(*index);
         }
-        let index = match agent.and_then(|agent| agent.index_of(self.id)) {
-            Some(index) => Some(index),
-            None => {
-                let history = history(server, workspace, &self.agent).await?;
-                history.by_id(self.id).map(|deployment| deployment.index)
-            }
-        };
-        Ok(index.map(|index| *self.index.get_or_init(|| index)))
+        let stream = Stream::of(server, workspace, &self.request.agent);
+        let index = stream.index(&self.request).await?;
+        Ok(*self.index.get_or_init(|| index))
     }
 }
 
@@ -177,11 +164,12 @@ async fn answer(
 ) -> Result<ActivateAnswer, Refusal> {
     let workspace = &parts.workspace;
     let mut deployments = Vec::with_capacity(parts.agents.len());
-    for part in parts.agents.iter().filter(|part| caller.covers(&part.agent)) {
-        let agent = image.fleet.agent(workspace, &part.agent);
-        let index = part.index(server, workspace, agent).await?;
-        let (name, path) = (part.agent.clone(), part.store_path.clone());
-        deployments.push(requested(name, agent, Some(part.id), index, path));
+    for part in parts.agents.iter().filter(|part| caller.covers(&part.request.agent)) {
+        let Requested { agent: name, id, .. } = &part.request;
+        let agent = image.fleet.agent(workspace, name);
+        let index = part.index(server, workspace).await?;
+        let path = part.store_path.clone();
+        deployments.push(requested(name.clone(), agent, Some(*id), Some(index), path));
     }
     Ok(ActivateAnswer {
         id: parts.activation,
@@ -272,10 +260,13 @@ async fn read_parts(server: &Server, id: ActivationId) -> Result<Option<Arc<Part
     // One append: its events follow each other without another's in between.
     let mut from = first.position.next();
     while (parts.agents.len() as u64) < event.agents {
-        let records = server.log.read_bare(from, ledger_core::limits::PAGE_RECORDS_MAX).await?;
+        // Each is preceded by the end of what it superseded, if there was something.
+        let left = 2 * (event.agents as usize - parts.agents.len());
+        let limit = left.min(ledger_core::limits::PAGE_RECORDS_MAX);
+        let records = server.log.read_bare(from, limit).await?;
         let Some(last) = records.last() else { return Err(Refusal::internal()) };
         from = last.position.next();
-        let asked = records.iter().filter_map(|record| part(record, id));
+        let asked = records.iter().filter_map(|record| part(record, &parts.workspace, id));
         parts.agents.extend(asked.take(event.agents as usize - parts.agents.len()));
     }
     let parts = Arc::new(parts);
@@ -283,16 +274,12 @@ async fn read_parts(server: &Server, id: ActivationId) -> Result<Option<Arc<Part
     Ok(Some(parts))
 }
 
-fn part(record: &Record, activation: ActivationId) -> Option<Part> {
-    let StreamId::Agent(_, agent) = &record.stream else { return None };
+fn part(record: &Record, workspace: &WorkspaceName, activation: ActivationId) -> Option<Part> {
+    let request = Requested::of(record, workspace)?;
     match record.event() {
-        Ok(Event::DeploymentRequested(event)) if event.activation == activation => Some(Part {
-            agent: agent.clone(),
-            id: record.event_id.into(),
-            position: record.position,
-            store_path: event.store_path,
-            index: OnceLock::new(),
-        }),
+        Ok(Event::DeploymentRequested(event)) if event.activation == activation => {
+            Some(Part { request, store_path: event.store_path, index: OnceLock::new() })
+        }
         _ => None,
     }
 }

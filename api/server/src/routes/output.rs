@@ -6,6 +6,7 @@ use crate::limits;
 use crate::problem::Refusal;
 use crate::routes::activations::parts;
 use crate::routes::deployments::{Which, find};
+use crate::routes::histories::Requested;
 use crate::server::Server;
 use api_wire::http::{OutputChunk, OutputPage, OutputQuery, WAIT_SECONDS_MAX};
 use api_wire::problem::Code;
@@ -74,8 +75,8 @@ async fn deployments(
     match (query.activation, query.deployment) {
         (Some(activation), None) => {
             let parts = parts(server, Some(&workspace), activation).await?;
-            let covered = parts.agents.iter().filter(|part| caller.covers(&part.agent));
-            let covered = covered.map(|part| part.id).collect();
+            let covered = parts.agents.iter().filter(|part| caller.covers(&part.request.agent));
+            let covered = covered.map(|part| part.request.id).collect();
             // A follower that has a cursor is past the beginning already.
             let begin = match query.after {
                 None | Some(0) => begin_of(server, parts.position).await?,
@@ -84,7 +85,8 @@ async fn deployments(
             Ok((covered, begin))
         }
         (None, Some(deployment)) => {
-            let (agent, id) = find(server, &workspace, &Which::Id(deployment)).await?;
+            let Requested { agent, id, .. } =
+                find(server, &workspace, &Which::Id(deployment)).await?;
             caller.must_cover([&agent])?;
             Ok((vec![id], 0))
         }

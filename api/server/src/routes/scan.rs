@@ -4,15 +4,18 @@ use crate::auth::Caller;
 use crate::limits;
 use crate::problem::Refusal;
 use crate::routes::activations::parts;
+use crate::routes::histories::version_at;
 use crate::server::Server;
 use api_wire::http::{LogEvent, LogPage};
 use api_wire::problem::Code;
 use ledger_core::event::Reach;
+use ledger_core::limits::PAGE_RECORDS_MAX;
 use ledger_core::rights::Right;
 use ledger_core::{
-    ActivationId, AgentName, Event, EventId, Position, Record, SealedAnnex, StreamId, WorkspaceName,
+    ActivationId, AgentName, Event, EventId, Position, Record, SealedAnnex, StreamId, Version,
+    WorkspaceName,
 };
-use ledger_store::ReadError;
+use ledger_store::{Log, ReadError};
 
 /// What is asked for. Filters are all to be met.
 pub(crate) struct Asked {
@@ -77,36 +80,75 @@ impl Scan {
         server: &Server,
         from: Position,
     ) -> Result<(LogPage, bool), Refusal> {
-        let mut next = from;
+        let mut pages = Pages::of(server, self.filter.stream.as_ref(), from).await?;
         let mut found: Vec<Record> = Vec::new();
         let (mut looked_at, mut bytes) = (0, 0);
         let mut at_head = false;
-        'pages: while looked_at < limits::SCAN_RECORDS_MAX {
-            let records = server.log.read_bare(next, ledger_core::limits::PAGE_RECORDS_MAX).await?;
-            if records.is_empty() {
-                at_head = true;
-                break;
-            }
+        'pages: while looked_at < limits::SCAN_RECORDS_MAX && !at_head {
+            let records = pages.read().await?;
+            at_head = records.is_empty();
             looked_at += records.len();
             for record in records {
+                let next = record.position.next();
                 if self.filter.lets_through(&record) {
                     if found.len() >= self.limit || bytes > limits::LOG_BYTES_MAX {
                         break 'pages;
                     }
                     bytes += record.payload.len();
-                    next = record.position.next();
                     found.push(record);
-                } else {
-                    next = record.position.next();
                 }
+                pages.next = next;
             }
         }
+        let mut next = pages.next;
         if self.annexes && annex_until_full(server, &mut found, bytes).await? {
             at_head = false;
             next = found.last().map_or(from, |last| last.position.next());
         }
         let events = found.into_iter().map(show).collect::<Result<_, _>>()?;
         Ok((LogPage { events, next, head: *server.log.head().borrow() }, at_head))
+    }
+}
+
+/// What is looked at, page by page: the log, or of a stretch of it one stream alone.
+struct Pages<'a> {
+    log: &'a Log,
+    /// The stream, the version to go on from, and the end of the stretch.
+    alone: Option<(&'a StreamId, Version, Position)>,
+    /// Everything before it was looked at.
+    next: Position,
+}
+
+impl<'a> Pages<'a> {
+    /// Begins at a position. One stream is read by itself where the head is far: near
+    /// it, to look at all is cheaper.
+    async fn of(
+        server: &'a Server,
+        stream: Option<&'a StreamId>,
+        next: Position,
+    ) -> Result<Self, Refusal> {
+        let head = *server.log.head().borrow();
+        let far = head.0.saturating_sub(next.0) > PAGE_RECORDS_MAX as u64;
+        let alone = match stream.filter(|_| far) {
+            Some(stream) => Some((stream, version_at(server, stream, next).await?, head)),
+            None => None,
+        };
+        Ok(Self { log: &server.log, alone, next })
+    }
+
+    /// Reads the next page. An empty one is the head.
+    async fn read(&mut self) -> Result<Vec<Record>, ReadError> {
+        if let Some((stream, from, head)) = self.alone {
+            let records = self.log.read_stream_bare(stream, from, PAGE_RECORDS_MAX).await?;
+            if let Some(last) = records.last() {
+                self.alone = Some((stream, last.version.next(), head));
+                return Ok(records);
+            }
+            // The stretch has no more of it.
+            self.next = self.next.max(head.next());
+            self.alone = None;
+        }
+        self.log.read_bare(self.next, PAGE_RECORDS_MAX).await
     }
 }
 

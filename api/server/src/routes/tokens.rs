@@ -92,7 +92,7 @@ pub(crate) async fn issue_token(
         return Err(Refusal::new(Code::SecretTaken, detail));
     }
     // What is digested and stored never holds the secret itself.
-    request.secret = String::from(hash);
+    request.secret = hash.to_string();
     let given = caller.given(Some(&workspace), &request);
     let request_id = request.request_id;
     let command = issue(&server, &caller, workspace.clone(), token, hash, request);

@@ -2,6 +2,7 @@
 
 mod events;
 mod harness;
+mod histories;
 mod isolation;
 mod lists;
 mod main_path;

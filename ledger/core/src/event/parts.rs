@@ -2,6 +2,7 @@
 
 use crate::ids::SessionId;
 use crate::names::{AgentName, ProgramVersion};
+use crate::text::as_text;
 use serde::{Deserialize, Serialize};
 
 macro_rules! words {
@@ -127,9 +128,10 @@ pub struct CiRun {
 }
 
 /// A word that a CI gives: 1 to 200 printable ASCII characters without spaces.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CiText(String);
+
+as_text!(CiText);
 
 impl CiText {
     /// Checks the text.
@@ -145,23 +147,24 @@ impl CiText {
     }
 }
 
-impl TryFrom<String> for CiText {
-    type Error = &'static str;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
+impl std::str::FromStr for CiText {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::new(text).ok_or("it must be 1 to 200 printable ASCII characters without spaces")
     }
 }
 
-impl From<CiText> for String {
-    fn from(text: CiText) -> String {
-        text.0
+impl std::fmt::Display for CiText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.0)
     }
 }
 
 /// 32 bytes of a BLAKE3, written as 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
+
+as_text!(Digest);
 
 /// The keyed BLAKE3 of a token's secret.
 pub type SecretHash = Digest;
@@ -175,7 +178,7 @@ impl Digest {
 
 impl std::fmt::Display for Digest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+        std::fmt::Display::fmt(&data_encoding::HEXLOWER.encode_display(&self.0), f)
     }
 }
 
@@ -185,19 +188,13 @@ impl std::fmt::Debug for Digest {
     }
 }
 
-impl TryFrom<String> for Digest {
-    type Error = &'static str;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok();
-        bytes
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(Self)
-            .ok_or("it must be 64 lower-case hexadecimal digits")
-    }
-}
-
-impl From<Digest> for String {
-    fn from(digest: Digest) -> String {
-        digest.to_string()
+impl std::str::FromStr for Digest {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut bytes = [0; 32];
+        let fits = text.len() == 2 * bytes.len();
+        let decoded =
+            fits && data_encoding::HEXLOWER.decode_mut(text.as_bytes(), &mut bytes).is_ok();
+        decoded.then_some(Self(bytes)).ok_or("it must be 64 lower-case hexadecimal digits")
     }
 }

@@ -25,8 +25,8 @@ pub use proof::{
 pub use tile::{TILE_WIDTH, Tile, TileId};
 pub use tree::Tree;
 
+use crate::text::as_text;
 use data_encoding::BASE64;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
@@ -34,6 +34,8 @@ use std::str::FromStr;
 /// One hash of the tree: SHA-256, written as base 64.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeHash(pub [u8; 32]);
+
+as_text!(NodeHash);
 
 /// Text that is no hash.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,17 +99,5 @@ impl FromStr for NodeHash {
         let error = || InvalidHash(text.chars().take(80).collect());
         let bytes = BASE64.decode(text.as_bytes()).map_err(|_| error())?;
         bytes.try_into().map(Self).map_err(|_| error())
-    }
-}
-
-impl Serialize for NodeHash {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for NodeHash {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }

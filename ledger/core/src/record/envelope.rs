@@ -1,10 +1,10 @@
 //! The envelope: the one binary layout that covers every stored column of an event.
 
 use super::{Actor, ActorKind, Given, Record};
-use crate::annex::AnnexDigest;
+use crate::annex::{AnnexDigest, SealedAnnex};
 use crate::ids::{EventId, Position, Version};
 use crate::merkle::NodeHash;
-use crate::stream::StreamId;
+use crate::stream::{InvalidStreamId, StreamId};
 use crate::time::Timestamp;
 
 /// The version of the envelope's layout, and its first bytes.
@@ -113,10 +113,21 @@ impl Record {
         if *blake3::hash(&payload).as_bytes() != columns.payload_digest {
             return Err(invalid("payload", "it does not have the digest that the envelope names"));
         }
-        let stream = columns.stream.parse();
+        Self::from_columns(&columns, payload, None).map_err(|error| invalid("stream", error))
+    }
+
+    /// Makes a record of its columns, which hold everything but payload and annex.
+    /// That these have the digests that the columns name is the caller's to see to.
+    ///
+    /// Fails if the stream's name is none.
+    pub fn from_columns(
+        columns: &Columns<'_>,
+        payload: Vec<u8>,
+        annex: Option<SealedAnnex>,
+    ) -> Result<Self, InvalidStreamId> {
         Ok(Self {
             position: columns.position,
-            stream: stream.map_err(|error| invalid("stream", error))?,
+            stream: columns.stream.parse()?,
             version: columns.version,
             event_id: columns.event_id,
             type_name: columns.type_name.to_owned(),
@@ -128,7 +139,7 @@ impl Record {
             given: columns.given,
             payload,
             annex_digest: columns.annex_digest,
-            annex: None,
+            annex,
         })
     }
 }

@@ -10,9 +10,8 @@ use crate::read::StoredOutput;
 use crate::verify::{Item, Seen, VerifyError, Watch, run};
 use crate::{postgres, sqlite, tree};
 use ledger_core::merkle::Tree;
-use ledger_core::record::Columns;
-use ledger_core::verify::{Trust, Verified};
-use ledger_core::{Actor, Position, Record, SealedAnnex};
+use ledger_core::verify::{Fault, Trust, Verified};
+use ledger_core::{Position, Record, SealedAnnex};
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
@@ -188,7 +187,10 @@ impl<B: Bulk> Import<'_, B> {
                 let annex = row
                     .annex
                     .map(|(salt, bytes)| SealedAnnex { salt, bytes: batch.bytes(bytes).to_vec() });
-                let record = record(columns, batch.bytes(row.payload), annex)?;
+                let record =
+                    Record::from_columns(columns, batch.bytes(row.payload).to_vec(), annex);
+                let record =
+                    record.map_err(|error| Fault::column(columns.position, "stream", error))?;
                 self.bytes += crate::read::weight(&record);
                 self.tree.push(record.leaf_hash(), &mut |tile| self.rows.tiles.push(tile));
                 if let Some(position) = self.ordered.remove(&record.position) {
@@ -227,30 +229,4 @@ impl<B: Bulk> Import<'_, B> {
         self.bytes = 0;
         self.runtime.block_on(self.bulk.insert(&rows)).map_err(written)
     }
-}
-
-fn record(
-    columns: &Columns<'_>,
-    payload: &[u8],
-    annex: Option<SealedAnnex>,
-) -> Result<Record, VerifyError> {
-    let position = columns.position;
-    let stream = columns.stream.parse();
-    let wrong = |error| ledger_core::verify::Fault::column(position, "stream", error);
-    Ok(Record {
-        position,
-        stream: stream.map_err(|error: ledger_core::stream::InvalidStreamId| wrong(error))?,
-        version: columns.version,
-        event_id: columns.event_id,
-        type_name: columns.type_name.to_owned(),
-        occurred_at: columns.occurred_at,
-        recorded_at: columns.recorded_at,
-        actor: Actor { kind: columns.actor_kind, id: columns.actor.to_owned() },
-        correlation_id: columns.correlation_id,
-        causation_id: columns.causation_id,
-        given: columns.given,
-        payload: payload.to_vec(),
-        annex_digest: columns.annex_digest,
-        annex,
-    })
 }

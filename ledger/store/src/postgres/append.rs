@@ -263,6 +263,10 @@ impl Append for PostgresAppender {
         self.value(sqlx::query(SQL).bind(deployment.uuid()).bind(signed(offset))).await
     }
 
+    fn hand_over(&mut self, _: &mut Rows) {
+        // One call takes everything.
+    }
+
     async fn insert(&mut self, rows: &Rows) -> Result<(), Failure> {
         let statement = rows::statement(rows, &mut self.names, self.behind);
         self.n_events = rows.records.len() as u64;

@@ -1,10 +1,13 @@
 //! The one connection that writes.
 //!
 //! It is driven directly, without a thread of its own: the writer has one for
-//! itself (see [`Append::THREAD`]), and a statement costs what SQLite costs.
+//! itself (see [`Append::THREAD`]), and a statement costs what SQLite costs. Only
+//! the rows of a large batch are inserted by a second thread, while the writer judges
+//! the next ones.
 
+use super::beside::{Away, Beside, Engine};
 use super::insert;
-use super::intern::Interner;
+use super::intern::{Interner, stream_name};
 use super::signed;
 use crate::backend::{Append, Failure, Head, Locked, Request, Rows, Sign};
 use ledger_core::record::Given;
@@ -16,15 +19,20 @@ use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Row};
 use std::collections::HashMap;
 use std::fs::File;
 
+/// Events that are worth the way to another thread.
+const HANDED_OVER: usize = 32;
+
 /// Makes the connection that writes.
 pub(super) type Connect = Box<dyn Fn() -> Result<Connection, Error> + Send>;
 
 /// The writing side of the database.
 pub(crate) struct SqliteAppender {
     connect: Connect,
-    /// Missing after a failure, until the next attempt connects anew.
-    connection: Option<Connection>,
-    names: Interner,
+    /// Missing after a failure, until the next attempt connects anew, and while it is away.
+    engine: Option<Engine>,
+    away: Option<Away>,
+    /// Started when it is first needed.
+    beside: Option<Beside>,
     /// Whether the open transaction erases something.
     erases: bool,
     /// Held for as long as the database is used.
@@ -33,21 +41,33 @@ pub(crate) struct SqliteAppender {
 
 impl SqliteAppender {
     pub(super) fn new(connect: Connect, connection: Connection, lock: File) -> Self {
-        let names = Interner::default();
-        Self { connect, connection: Some(connection), names, erases: false, _lock: lock }
+        let engine = Some(Engine { connection, names: Interner::default() });
+        Self { connect, engine, away: None, beside: None, erases: false, _lock: lock }
     }
 
-    /// Returns the connection that `lock` made sure of.
-    fn connection(&self) -> Result<&Connection, Failure> {
-        self.connection.as_ref().ok_or_else(|| failure(Error::InvalidQuery))
+    /// Returns the connection that `lock` made sure of, once it has inserted what it
+    /// was given.
+    fn engine(&mut self) -> Result<&mut Engine, Failure> {
+        if let Some(away) = self.away.take() {
+            let lost = || failure(Error::InvalidQuery);
+            let (engine, inserted) = away.recall().ok_or_else(lost)?;
+            self.engine = Some(engine);
+            inserted.map_err(failure)?;
+        }
+        self.engine.as_mut().ok_or_else(|| failure(Error::InvalidQuery))
+    }
+
+    fn connection(&mut self) -> Result<&Connection, Failure> {
+        self.engine().map(|engine| &engine.connection)
     }
 
     fn begin(&mut self) -> Result<Head, Failure> {
         const HEAD: &str = "SELECT (SELECT coalesce(max(position), 0) FROM events), \
                             (SELECT coalesce(max(cursor), 0) FROM outputs), \
                             (SELECT coalesce(max(size), 0) FROM checkpoints)";
-        if self.connection.is_none() {
-            self.connection = Some((self.connect)().map_err(failure)?);
+        if self.engine.is_none() && self.away.is_none() {
+            let connection = (self.connect)().map_err(failure)?;
+            self.engine = Some(Engine { connection, names: Interner::default() });
         }
         let connection = self.connection()?;
         let head = || {
@@ -69,19 +89,21 @@ impl SqliteAppender {
     }
 
     fn roll_back(&mut self) {
-        self.names.abandoned();
         self.erases = false;
+        // What failed there is known, or of no matter any more.
+        let _ = self.engine();
+        let Some(engine) = &mut self.engine else { return };
+        engine.names.abandoned();
         // A connection whose transaction is in an unknown state is given up.
-        if let Some(connection) = &self.connection
-            && !connection.is_autocommit()
-            && connection.execute_batch("ROLLBACK").is_err()
+        if !engine.connection.is_autocommit()
+            && engine.connection.execute_batch("ROLLBACK").is_err()
         {
-            self.connection = None;
+            self.engine = None;
         }
     }
 
     fn one<T>(
-        &self,
+        &mut self,
         sql: &str,
         params: impl rusqlite::Params,
         read: impl FnOnce(&Row<'_>) -> Result<T, Error>,
@@ -113,7 +135,9 @@ impl Append for SqliteAppender {
     async fn stream_version(&mut self, stream: &StreamId) -> Result<Version, Failure> {
         const SQL: &str = "SELECT coalesce(max(version), 0) FROM events \
                            WHERE stream = (SELECT id FROM names WHERE name = ?)";
-        let version = self.one(SQL, [stream.to_string()], |row| row.get(0))?;
+        let mut scratch = String::new();
+        let name = stream_name(stream, &mut scratch);
+        let version = self.one(SQL, [name], |row| row.get(0))?;
         Ok(Version(version.unwrap_or_default()))
     }
 
@@ -137,19 +161,40 @@ impl Append for SqliteAppender {
         self.one(SQL, (deployment.bytes(), signed(offset)), |row| row.get(0))
     }
 
+    fn hand_over(&mut self, rows: &mut Rows) {
+        if rows.records.len() < HANDED_OVER {
+            return;
+        }
+        if self.away.is_none() {
+            // Without a second thread, everything is inserted by this one.
+            let Some(beside) = self.beside.take().or_else(|| Beside::start().ok()) else { return };
+            let Some(engine) = self.engine.take() else { return };
+            match beside.begin(engine) {
+                Ok(away) => (self.away, self.beside) = (Some(away), Some(beside)),
+                Err(engine) => self.engine = Some(engine),
+            }
+        }
+        if let Some(away) = &self.away {
+            let (records, tiles) =
+                (std::mem::take(&mut rows.records), std::mem::take(&mut rows.tiles));
+            away.insert(Rows { records, tiles, ..Rows::default() });
+        }
+    }
+
     async fn insert(&mut self, rows: &Rows) -> Result<(), Failure> {
-        let connection = self.connection.as_ref().ok_or_else(|| failure(Error::InvalidQuery))?;
         self.erases = !rows.erasures.is_empty();
-        insert::rows(connection, &mut self.names, rows).map_err(failure)
+        let engine = self.engine()?;
+        insert::rows(&engine.connection, &mut engine.names, rows).map_err(failure)
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {
-        let connection = self.connection()?;
-        connection
+        let engine = self.engine()?;
+        engine
+            .connection
             .prepare_cached("COMMIT")
             .and_then(|mut commit| commit.execute([]))
             .map_err(failure)?;
-        self.names.committed();
+        engine.names.committed();
         if std::mem::take(&mut self.erases)
             && let Ok(connection) = self.connection()
             && let Err(error) =
@@ -183,7 +228,8 @@ impl Append for SqliteAppender {
     }
 
     async fn close(mut self) {
-        if let Some(connection) = self.connection.take() {
+        let _ = self.engine();
+        if let Some(Engine { connection, .. }) = self.engine.take() {
             let _ = connection.execute_batch("PRAGMA optimize");
             if let Err((_, error)) = connection.close() {
                 tracing::warn!(%error, "the database did not close cleanly; it will recover when opened");

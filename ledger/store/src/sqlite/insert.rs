@@ -4,7 +4,7 @@
 //! refuse; that is more than a row costs. So rows go in by the dozen, in statements
 //! of few different sizes, which the connection keeps prepared.
 
-use super::intern::Interner;
+use super::intern::{Interner, Name};
 use super::signed;
 use crate::backend::{Erasure, Rows, SignedNote};
 use crate::read::StoredOutput;
@@ -83,7 +83,7 @@ fn statements(insert: &str, n_columns: usize) -> [String; CHUNKS.len()] {
 static EVENTS: LazyLock<[String; CHUNKS.len()]> = LazyLock::new(|| {
     statements(
         "INSERT INTO events (position, stream, version, event_id, type, recorded_at, lag, \
-         actor_kind, actor, correlation_id, causation_id, annex_digest, given, events, payload) \
+         actor_kind, actor, correlation, causation_id, annex_digest, given, events, payload) \
          VALUES",
         15,
     )
@@ -98,12 +98,13 @@ fn events(connection: &Connection, names: &mut Interner, records: &[Record]) -> 
         row.bind(names.stream(connection, &record.stream)?)?;
         row.bind(signed(record.version.0))?;
         row.bind(record.event_id.bytes())?;
-        row.bind(names.text(connection, &record.type_name)?)?;
+        row.bind(names.number(connection, Name::Text(&record.type_name))?)?;
         row.bind(record.recorded_at.micros())?;
         row.bind(record.recorded_at.micros() - record.occurred_at.micros())?;
         row.bind(i64::from(record.actor.kind.code()))?;
-        row.bind(names.text(connection, &record.actor.id)?)?;
-        row.bind(record.correlation_id.map(|id| id.bytes()))?;
+        row.bind(names.number(connection, Name::Text(&record.actor.id))?)?;
+        let id = record.correlation_id.map(|id| Name::Id(id.bytes()));
+        row.bind(id.map(|id| names.number(connection, id)).transpose()?)?;
         row.bind(record.causation_id.map(|id| id.bytes()))?;
         row.bind(record.annex_digest.map(|digest| digest.0))?;
         row.bind(record.given.map(|given| given.digest))?;

@@ -51,7 +51,7 @@ mod tests {
             .iter()
             .map(|(version, _, sql)| format!("{version} {}", blake3::hash(sql.as_bytes()).to_hex()))
             .collect();
-        assert_eq!(hashes, ["1 65fac54beb51da7c39b5ef1b8ae37bd33bf65c6a9b51597d3f510dcb5596c585"]);
+        assert_eq!(hashes, ["1 ac427e89465c6521cb33e7f0929414a67b1360020e739c676572abb4e413ac46"]);
     }
 
     #[test]

@@ -2,11 +2,16 @@
 
 mod append;
 mod backup;
+mod beside;
 mod bulk;
+mod cells;
 mod insert;
 mod intern;
 mod migrations;
+mod names;
+mod pool;
 mod read;
+mod reader;
 mod row;
 pub(crate) mod whole;
 
@@ -16,9 +21,10 @@ pub(crate) use bulk::{head_of, hold, open_bulk, put};
 pub(crate) use read::SqliteReader;
 
 use crate::open::{OpenError, Options};
-use rusqlite::OpenFlags;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
-use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use pool::Pool;
+use rusqlite::{Connection, Error, OpenFlags};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
+use sqlx::{ConnectOptions, Connection as _, Row, SqliteConnection};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,8 +39,6 @@ const SQLITE_VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a page of a new database.
 const PAGE_BYTES: u32 = 8192;
-/// Connections that read. More would only wait for the same two or four cores.
-const READERS: u32 = 4;
 
 /// Opens the database in the folder, and migrates it.
 pub(crate) async fn open(
@@ -51,16 +55,13 @@ pub(crate) async fn open(
         let path = path.clone();
         Box::new(move || connect_to_write(&path, options))
     };
-    let connection = connect().map_err(|source| OpenError::Database {
-        what: "opening it for writing".to_owned(),
-        source: Box::new(source),
-    })?;
-    let readers = SqlitePoolOptions::new()
-        .max_connections(READERS)
-        .acquire_timeout(Duration::from_secs(30))
-        .connect_with(reading(&path))
-        .await
-        .map_err(database("opening it for reading"))?;
+    let failed = |what: &str| {
+        let what = what.to_owned();
+        move |source| OpenError::Database { what, source: Box::new(source) }
+    };
+    let connection = connect().map_err(failed("opening it for writing"))?;
+    let readers = Pool::open(path.clone(), connect_to_read);
+    let readers = readers.map_err(failed("opening it for reading"))?;
     Ok((SqliteAppender::new(connect, connection, lock), SqliteReader::new(readers, path)))
 }
 
@@ -75,7 +76,16 @@ pub(crate) async fn migrate_alone(folder: &Path) -> Result<(), OpenError> {
 /// Brings a database that may be empty up to this program's schema.
 async fn migrate(path: &Path) -> Result<(), OpenError> {
     // Before the first table, for a page holds some thirty events then.
-    let options = common(path).page_size(PAGE_BYTES).journal_mode(SqliteJournalMode::Wal);
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(true)
+        .pragma("temp_store", "MEMORY")
+        .pragma("trusted_schema", "OFF")
+        .disable_statement_logging()
+        .page_size(PAGE_BYTES)
+        .journal_mode(SqliteJournalMode::Wal);
     let mut connection = options.connect().await.map_err(database("opening it"))?;
     check_version(&mut connection).await?;
     migrations::run(&mut connection).await?;
@@ -86,12 +96,9 @@ async fn migrate(path: &Path) -> Result<(), OpenError> {
 ///
 /// No memory map: through it a failing disk would end the process by a signal
 /// instead of an error.
-fn connect_to_write(
-    path: &Path,
-    options: Options,
-) -> Result<rusqlite::Connection, rusqlite::Error> {
+fn connect_to_write(path: &Path, options: Options) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = rusqlite::Connection::open_with_flags(path, flags)?;
+    let connection = Connection::open_with_flags(path, flags)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.execute_batch(
@@ -109,20 +116,17 @@ fn connect_to_write(
     Ok(connection)
 }
 
-/// A connection that cannot write, whatever is asked of it.
-fn reading(path: &Path) -> SqliteConnectOptions {
-    common(path).read_only(true).pragma("cache_size", "-16384").pragma("query_only", "ON")
-}
-
-fn common(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(false)
-        .busy_timeout(BUSY_TIMEOUT)
-        .foreign_keys(true)
-        .pragma("temp_store", "MEMORY")
-        .pragma("trusted_schema", "OFF")
-        .disable_statement_logging()
+/// A connection that cannot write, whatever is asked of it. No memory map, as above.
+fn connect_to_read(path: &Path) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.execute_batch(
+        "PRAGMA cache_size = -16384; PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; \
+         PRAGMA trusted_schema = OFF;",
+    )?;
+    Ok(connection)
 }
 
 /// Takes the lock against a second process. It is held as long as the file is open.

@@ -1,180 +1,113 @@
 //! From a row to a record. Whatever the store cannot have written is refused,
 //! with its place.
 
+use super::cells::{Cells, EVENT_COLUMNS, EventRow, Wrong};
+use super::names::{Name, Names};
 use crate::read::{ReadError, StoredOutput};
 use ledger_core::merkle::{TILE_WIDTH, Tile, TileId};
-use ledger_core::record::{ActorKind, Given};
-use ledger_core::{
-    Actor, AnnexDigest, DeploymentId, EventId, Position, Record, SealedAnnex, Timestamp, Version,
-};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Decode, Row as _, Sqlite, Type};
-use std::fmt::Display;
+use ledger_core::{Actor, AnnexDigest, DeploymentId, EventId, Position, Record, SealedAnnex};
+use rusqlite::{Connection, Row};
 
-/// One row, with the position that names it in errors.
-struct Cells<'r> {
-    row: &'r SqliteRow,
-    position: Position,
+/// Takes the cells of a row that begins with its position or cursor.
+pub(super) fn cells<'r>(row: &'r Row<'r>) -> Result<Cells<'r>, Wrong> {
+    // Until it is known, there is no better position to name.
+    let position = Cells { row, position: Position::ZERO }.number(0, "position")?;
+    Ok(Cells { row, position: Position(position) })
 }
 
-impl<'r> Cells<'r> {
-    /// Reads what must be there. Types of the driver read NULL as zero or empty.
-    fn get<T: Decode<'r, Sqlite> + Type<Sqlite>>(
-        &self,
-        column: &'static str,
-    ) -> Result<T, ReadError> {
-        self.optional(column)?.ok_or_else(|| self.corrupt(column, "nothing stands there"))
-    }
-
-    fn optional<T: Decode<'r, Sqlite> + Type<Sqlite>>(
-        &self,
-        column: &'static str,
-    ) -> Result<Option<T>, ReadError> {
-        self.row.try_get(column).map_err(|error| match error {
-            sqlx::Error::ColumnDecode { source, .. } => self.corrupt(column, source),
-            error => ReadError::Database(Box::new(error)),
-        })
-    }
-
-    fn corrupt(&self, column: &'static str, what: impl Display) -> ReadError {
-        ReadError::Corrupt { position: self.position, column, what: what.to_string() }
-    }
-
-    fn parse<T>(&self, column: &'static str) -> Result<T, ReadError>
-    where
-        T: std::str::FromStr<Err: Display>,
-    {
-        self.get::<&str>(column)?.parse().map_err(|error| self.corrupt(column, error))
-    }
-
-    fn number(&self, column: &'static str) -> Result<u64, ReadError> {
-        let value: i64 = self.get(column)?;
-        u64::try_from(value).map_err(|_| self.corrupt(column, format_args!("{value} is negative")))
-    }
-
-    fn time(&self, column: &'static str, micros: i64) -> Result<Timestamp, ReadError> {
-        let time = Timestamp::from_micros(micros);
-        if time.micros() == micros {
-            Ok(time)
-        } else {
-            Err(self.corrupt(column, format_args!("{micros} is outside of the years 1 to 9999")))
+/// Reads a row of a query for events, with the names that it refers to.
+pub(super) fn record(
+    connection: &Connection,
+    names: &Names,
+    row: &Row<'_>,
+    annexes: bool,
+) -> Result<Record, Wrong> {
+    let cells = cells(row)?;
+    let event: EventRow<'_> = cells.event()?;
+    let text = |column, number| there(&cells, column, names.take(connection, number, Name::text)?);
+    let stream = there(&cells, "stream", names.take(connection, event.stream, Name::stream)?)?;
+    let correlation_id = match event.correlation {
+        Some(number) => {
+            let id = names.take(connection, number, Name::id)?;
+            Some(there(&cells, "correlation", id)?)
         }
-    }
-
-    fn bytes<const N: usize>(&self, column: &'static str) -> Result<Option<[u8; N]>, ReadError> {
-        let wrong = |bytes: &[u8]| {
-            self.corrupt(column, format_args!("{} bytes where {N} should stand", bytes.len()))
-        };
-        let bytes = self.optional::<&[u8]>(column)?;
-        bytes.map(|bytes| bytes.try_into().map_err(|_| wrong(bytes))).transpose()
-    }
-
-    fn bytes_there<const N: usize>(&self, column: &'static str) -> Result<[u8; N], ReadError> {
-        self.bytes(column)?.ok_or_else(|| self.corrupt(column, "nothing stands there"))
-    }
-
-    fn id(&self, column: &'static str) -> Result<Option<EventId>, ReadError> {
-        Ok(self.bytes(column)?.map(EventId::from_bytes))
-    }
-
-    fn occurred_at(&self, recorded_at: Timestamp) -> Result<Timestamp, ReadError> {
-        let lag: i64 = self.get("lag")?;
-        let micros = recorded_at.micros().checked_sub(lag);
-        let micros = micros.ok_or_else(|| self.corrupt("lag", format_args!("{lag} overflows")))?;
-        self.time("lag", micros)
-    }
-
-    fn actor(&self) -> Result<Actor, ReadError> {
-        let code: i64 = self.get("actor_kind")?;
-        let kind = u8::try_from(code).ok().and_then(ActorKind::from_code);
-        let unknown = || self.corrupt("actor_kind", format_args!("{code} is no kind"));
-        Ok(Actor { kind: kind.ok_or_else(unknown)?, id: self.get("actor")? })
-    }
-
-    fn given(&self) -> Result<Option<Given>, ReadError> {
-        let Some(digest) = self.bytes("given")? else { return Ok(None) };
-        let events: i64 = self.get("events")?;
-        let wrong = |_| self.corrupt("events", format_args!("{events} is no number of events"));
-        Ok(Some(Given { digest, events: u32::try_from(events).map_err(wrong)? }))
-    }
-
-    /// An erased annex has left its digest. One without its digest was not written by the store.
-    fn annex(&self, digest: Option<AnnexDigest>) -> Result<Option<SealedAnnex>, ReadError> {
-        let Some(salt) = self.bytes("annex_salt")? else { return Ok(None) };
-        let annex = SealedAnnex { salt, bytes: self.get("annex")? };
-        if Some(annex.digest()) == digest {
-            Ok(Some(annex))
-        } else {
-            Err(self.corrupt("annex", "it does not have the digest that the event names"))
-        }
-    }
-}
-
-/// Reads a row of a query for events.
-pub(super) fn record(row: &SqliteRow, annexes: bool) -> Result<Record, ReadError> {
-    let position = position(row, "position")?;
-    let cells = Cells { row, position: Position(position) };
-    let recorded_at = cells.time("recorded_at", cells.get("recorded_at")?)?;
-    let annex_digest = cells.bytes("annex_digest")?.map(AnnexDigest);
+        None => None,
+    };
+    let annex_digest = event.annex_digest;
     Ok(Record {
         position: cells.position,
-        stream: cells.parse("stream")?,
-        version: Version(cells.number("version")?),
-        event_id: EventId::from_bytes(cells.bytes_there("event_id")?),
-        type_name: cells.get("type")?,
-        occurred_at: cells.occurred_at(recorded_at)?,
-        recorded_at,
-        actor: cells.actor()?,
-        correlation_id: cells.id("correlation_id")?,
-        causation_id: cells.id("causation_id")?,
-        given: cells.given()?,
-        payload: cells.get("payload")?,
+        stream,
+        version: event.version,
+        event_id: EventId::from_bytes(event.event_id),
+        type_name: text("type", event.type_name)?,
+        occurred_at: event.occurred_at,
+        recorded_at: event.recorded_at,
+        actor: Actor { kind: event.actor_kind, id: text("actor", event.actor)? },
+        correlation_id,
+        causation_id: event.causation_id,
+        given: event.given,
+        payload: event.payload.to_vec(),
         annex_digest,
-        annex: if annexes { cells.annex(annex_digest)? } else { None },
+        annex: if annexes { annex_at(&cells, EVENT_COLUMNS, annex_digest)? } else { None },
     })
 }
 
+/// Tells a name that is missing or another kind of name.
+fn there<T>(
+    cells: &Cells<'_>,
+    column: &'static str,
+    found: Option<Result<T, String>>,
+) -> Result<T, Wrong> {
+    let found = found.ok_or_else(|| cells.wrong(column, "nothing stands there"))?;
+    found.map_err(|what| cells.wrong(column, what))
+}
+
+/// An erased annex has left its digest. One without its digest was not written by the store.
+fn annex_at(
+    cells: &Cells<'_>,
+    idx: usize,
+    digest: Option<AnnexDigest>,
+) -> Result<Option<SealedAnnex>, Wrong> {
+    let Some(salt) = cells.maybe_bytes(idx, "annex_salt")? else { return Ok(None) };
+    let annex = SealedAnnex { salt, bytes: cells.blob(idx + 1, "annex")?.to_vec() };
+    if Some(annex.digest()) == digest {
+        Ok(Some(annex))
+    } else {
+        Err(cells.wrong("annex", "it does not have the digest that the event names"))
+    }
+}
+
 /// Reads a row of a query for annexes.
-pub(super) fn annex(
-    row: &SqliteRow,
-) -> Result<(Position, Result<SealedAnnex, ReadError>), ReadError> {
-    let cells = Cells { row, position: Position(position(row, "position")?) };
-    let annex = || {
-        let digest = cells.bytes("annex_digest")?.map(AnnexDigest);
-        cells.annex(digest)?.ok_or_else(|| cells.corrupt("annex_salt", "nothing stands there"))
+pub(super) fn annex(cells: Cells<'_>) -> Result<(Position, Result<SealedAnnex, ReadError>), Wrong> {
+    let annex = || -> Result<SealedAnnex, Wrong> {
+        let digest = cells.maybe_bytes(1, "annex_digest")?.map(AnnexDigest);
+        let annex = annex_at(&cells, 2, digest)?;
+        annex.ok_or_else(|| cells.wrong("annex_salt", "nothing stands there"))
     };
-    Ok((cells.position, annex()))
+    Ok((cells.position, annex().map_err(Wrong::told)))
 }
 
 /// Reads a row of a query for output.
-pub(super) fn output(row: &SqliteRow) -> Result<StoredOutput, ReadError> {
-    let (cursor, deployment) = output_owner(row)?;
-    let cells = Cells { row, position: Position(cursor) };
+pub(super) fn output(cells: Cells<'_>) -> Result<StoredOutput, Wrong> {
+    let (cursor, deployment) = output_owner(cells)?;
     Ok(StoredOutput {
         cursor,
         deployment,
-        offset: cells.number("start")?,
-        stored_at: cells.time("stored_at", cells.get("stored_at")?)?,
-        bytes: cells.get("bytes")?,
+        offset: cells.number(2, "start")?,
+        stored_at: cells.time("stored_at", cells.integer(3, "stored_at")?)?,
+        bytes: cells.blob(4, "bytes")?.to_vec(),
     })
 }
 
 /// Reads a row that says whose output stands where.
-pub(super) fn output_owner(row: &SqliteRow) -> Result<(u64, DeploymentId), ReadError> {
-    let cursor = position(row, "cursor")?;
-    let cells = Cells { row, position: Position(cursor) };
-    Ok((cursor, DeploymentId::from_bytes(cells.bytes_there("deployment")?)))
+pub(super) fn output_owner(cells: Cells<'_>) -> Result<(u64, DeploymentId), Wrong> {
+    Ok((cells.position.0, DeploymentId::from_bytes(cells.bytes(1, "deployment")?)))
 }
 
 /// Reads a row of a query for a tile.
-pub(super) fn tile(row: &SqliteRow, id: TileId) -> Result<Tile, ReadError> {
-    let bytes: &[u8] = row.try_get("hashes").map_err(|e| ReadError::Database(Box::new(e)))?;
+pub(super) fn tile(row: &Row<'_>, id: TileId) -> Result<Tile, ReadError> {
+    let bytes = Cells { row, position: Position::ZERO }.blob(0, "hashes").map_err(Wrong::told)?;
     Tile::from_bytes(id, bytes)
         .filter(|tile| tile.hashes.len() == TILE_WIDTH)
         .ok_or(ReadError::Tile { id, what: format!("it has {} bytes", bytes.len()) })
-}
-
-fn position(row: &SqliteRow, column: &'static str) -> Result<u64, ReadError> {
-    // Until it is known, there is no better position to name.
-    Cells { row, position: Position::ZERO }.number(column)
 }

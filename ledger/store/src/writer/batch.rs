@@ -1,10 +1,10 @@
 //! One batch: the rows that its requests add, and what they may look up.
 
-use crate::backend::{Erasure, Head, Request, Rows, SignedNote};
+use crate::backend::{Append, Erasure, Head, Request, Rows, SignedNote};
 use crate::limits;
 use crate::read::StoredOutput;
 use crate::write::{OutputError, OutputWrite, Write, WriteError, Written};
-use crate::writer::folded::Folded;
+use crate::writer::folded::{Folded, is_remembered};
 use ledger_core::limits as bounds;
 use ledger_core::record::Given;
 use ledger_core::{
@@ -15,7 +15,10 @@ use std::collections::HashMap;
 
 /// What will be committed together.
 pub(crate) struct Batch {
+    /// What was not handed over yet.
     pub(crate) rows: Rows,
+    /// Events, those that were handed over included.
+    n_events: usize,
     /// When its events are recorded: one moment for all of them.
     pub(crate) now: Timestamp,
     /// What the clock says, where that matters: for the one who vouches for it.
@@ -49,6 +52,7 @@ impl Batch {
     ) -> Self {
         Self {
             rows: Rows::default(),
+            n_events: 0,
             now: folded.recorded_at.unwrap_or(clock).max(clock),
             clock,
             requests,
@@ -62,14 +66,12 @@ impl Batch {
 
     /// Returns whether nothing is to be committed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rows.records.is_empty()
-            && self.rows.outputs.is_empty()
-            && self.rows.checkpoints.is_empty()
+        self.n_events == 0 && self.rows.outputs.is_empty() && self.rows.checkpoints.is_empty()
     }
 
     /// Returns whether no further request should join.
     pub(crate) fn is_full(&self) -> bool {
-        self.rows.records.len() + self.rows.outputs.len() >= bounds::BATCH_EVENTS_MAX
+        self.n_events + self.rows.outputs.len() >= bounds::BATCH_EVENTS_MAX
             || self.bytes >= bounds::BATCH_BYTES_MAX
     }
 
@@ -84,13 +86,14 @@ impl Batch {
         })
     }
 
-    /// Gives events their places, and applies them.
+    /// Gives events their places, applies them, and hands over what can be.
     ///
     /// Every bound is checked before the first event is placed, so that a refused
     /// request leaves nothing behind.
     pub(crate) fn place(
         &mut self,
         folded: &mut Folded,
+        appender: &mut impl Append,
         write: &Write,
         events: &[NewEvent],
     ) -> Result<Written, WriteError> {
@@ -112,6 +115,8 @@ impl Batch {
                 self.rows.erasures.push(erasure);
             }
             self.rows.records.push(record);
+            self.n_events += 1;
+            appender.hand_over(&mut self.rows);
         }
         let request = Request { first, given };
         self.requests.insert(write.request_id, request);
@@ -128,7 +133,7 @@ impl Batch {
     ) -> (Record, &'a Event) {
         let new = encoded.event;
         let version = self.version(folded, &new.stream).next();
-        if folded.version(&new.stream).is_none() {
+        if !is_remembered(&new.stream) {
             self.versions.insert(new.stream.clone(), version);
         }
         let record = Record {

@@ -1,8 +1,11 @@
 //! What the writer knows of the log without asking the database.
 
 use crate::backend::Read;
-use crate::read::ReadError;
+use crate::read::{ReadError, begun};
 use crate::tree;
+use foldhash::fast::RandomState;
+use imbl::GenericHashMap;
+use imbl::shared_ptr::DefaultSharedPtr;
 use ledger_core::limits::PAGE_RECORDS_MAX;
 use ledger_core::merkle::Tree;
 use ledger_core::{Event, Position, Record, State, StreamId, Timestamp, Version};
@@ -19,7 +22,7 @@ pub(crate) struct Folded {
     pub(crate) recorded_at: Option<Timestamp>,
     /// The right edge of the tree over all of it.
     pub(crate) tree: Tree,
-    versions: imbl::HashMap<StreamId, Version>,
+    versions: GenericHashMap<StreamId, Version, RandomState, DefaultSharedPtr>,
     /// The newest moment that the log proves. It falls when somebody vouches for
     /// a clock that was set back.
     proven: Option<Timestamp>,
@@ -50,14 +53,19 @@ impl Folded {
         head: Position,
         grows: bool,
     ) -> Result<(), ReadError> {
-        while self.position < head {
-            let expected = self.position.next();
-            // No further than asked: without the lock, others append meanwhile.
-            let missing = usize::try_from(head.0 - self.position.0).unwrap_or(usize::MAX);
-            let limit = missing.min(PAGE_RECORDS_MAX);
-            let records = reader.records(expected, limit, false).await?;
-            if records.is_empty() {
-                return Err(ReadError::Gap { expected, found: head });
+        // No further than asked: without the lock, others append meanwhile.
+        let page = |after: Position| {
+            let missing = usize::try_from(head.0.saturating_sub(after.0)).unwrap_or(usize::MAX);
+            reader.records(after.next(), missing.min(PAGE_RECORDS_MAX), false)
+        };
+        let mut next = (self.position < head).then(|| page(self.position));
+        while let Some(reading) = next.take() {
+            let records = reading.await?;
+            let Some(last) = records.last().map(|record| record.position) else {
+                return Err(ReadError::Gap { expected: self.position.next(), found: head });
+            };
+            if last < head {
+                next = Some(begun(page(last)).await);
             }
             for record in &records {
                 self.apply(record)?;
@@ -129,7 +137,7 @@ impl Folded {
 }
 
 /// Streams of activations come and go with the history; all others are bounded by the fleet.
-fn is_remembered(stream: &StreamId) -> bool {
+pub(super) fn is_remembered(stream: &StreamId) -> bool {
     !matches!(stream, StreamId::Activation(_))
 }
 

@@ -2,6 +2,7 @@
 
 use super::Folded;
 use super::batch::{self, Batch};
+use super::folded::is_remembered;
 use crate::backend::{Append, Failure};
 use crate::write::{Change, OutputError, OutputWrite, Write, WriteError, Written};
 use ledger_core::{Context, Event, StreamId, Timestamp};
@@ -21,7 +22,7 @@ pub(super) async fn judge_write<A: Append>(
     }
     for expectation in &write.expect {
         let stream = &expectation.stream;
-        look_up(folded, batch, appender, stream).await?;
+        look_up(batch, appender, stream).await?;
         let actual = batch.version(folded, stream);
         if actual != expectation.version {
             let (stream, expected) = (stream.clone(), expectation.version);
@@ -42,7 +43,7 @@ pub(super) async fn judge_write<A: Append>(
         }
     };
     for event in events {
-        look_up(folded, batch, appender, &event.stream).await?;
+        look_up(batch, appender, &event.stream).await?;
         if let Event::AnnexErased(erased) = &event.event {
             let position = erased.position;
             if batch.erases(position) || !appender.has_annex(position).await? {
@@ -50,17 +51,16 @@ pub(super) async fn judge_write<A: Append>(
             }
         }
     }
-    Ok(batch.place(folded, write, events))
+    Ok(batch.place(folded, appender, write, events))
 }
 
 /// Makes sure that the version of a stream is known.
 async fn look_up<A: Append>(
-    folded: &Folded,
     batch: &mut Batch,
     appender: &mut A,
     stream: &StreamId,
 ) -> Result<(), Failure> {
-    if folded.version(stream).is_none() && !batch.versions.contains_key(stream) {
+    if !is_remembered(stream) && !batch.versions.contains_key(stream) {
         let version = appender.stream_version(stream).await?;
         batch.versions.insert(stream.clone(), version);
     }

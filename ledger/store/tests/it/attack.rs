@@ -1,7 +1,7 @@
 //! The file as somebody with another program sees it.
 
 use crate::support::*;
-use ledger_core::{Position, StreamId, Version};
+use ledger_core::{Position, Record, StreamId, Version};
 use ledger_store::{Log, OpenError, ReadError};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, SqliteConnection};
@@ -50,10 +50,14 @@ async fn check_refused(reason: &str, statements: &[&str]) {
             Err(error) => assert!(error.contains(reason), "{sql} failed otherwise: {error}"),
         }
     }
-    assert_eq!(read_all(&log).await, before);
+    check_unharmed(&log, &before).await;
+}
+
+/// Checks that the log is what it was, with its output, and goes on.
+pub(crate) async fn check_unharmed(log: &Log, before: &[Record]) {
+    assert_eq!(read_all(log).await, before);
     let (pieces, _) = log.read_output(&[deployment(1)], 0, 10).await.unwrap();
     assert_eq!(pieces.len(), 2);
-    // The log goes on.
     let next = before.len() as u64 + 1;
     assert_eq!(positions(log.write(one_event()).await), (next, next));
 }

@@ -3,7 +3,8 @@
 use crate::attack::{execute, raw};
 use crate::support::*;
 use futures_util::future::join_all;
-use ledger_core::{NewEvent, Timestamp};
+use ledger_core::merkle::Tree;
+use ledger_core::{NewEvent, StreamId, Timestamp};
 use ledger_store::{Log, OpenError, Readiness, Write, WriteError};
 
 #[tokio::test]
@@ -134,6 +135,49 @@ async fn a_write_that_the_database_refuses_fails_alone() {
     // What was judged and taken back left no trace in the state either.
     let state = log.state().await.unwrap();
     assert_eq!(state.workspaces.len(), 1);
+}
+
+#[tokio::test]
+async fn a_batch_that_is_inserted_while_it_is_judged_is_whole_or_not_at_all() {
+    let place = Place::sqlite();
+    let log = place.open().await;
+    lay_poison(&place).await;
+    let poisoned = |n_events: usize, at: usize| {
+        let event = |n| {
+            let occurred_at = (n == at).then(|| Timestamp::from_micros(0));
+            NewEvent { occurred_at, ..created(&format!("w{n}")) }
+        };
+        events((0..n_events).map(event).collect())
+    };
+    // In the first rows that go to the other thread, in later ones, in those that
+    // do not fill a dozen, and in none.
+    for (n_events, at) in [(200, 3), (200, 31), (200, 32), (200, 150), (200, 199), (10_000, 5_000)]
+    {
+        let (bad, good) =
+            tokio::join!(log.write(poisoned(n_events, at)), log.write(poisoned(40, usize::MAX)));
+        assert!(matches!(bad, Err(WriteError::Database(_))), "{n_events} {at}");
+        let (first, last) = positions(good);
+        assert_eq!(last - first, 39);
+        assert_eq!(log.head().borrow().0, last);
+        assert_eq!(log.readiness(), Readiness::Ready);
+    }
+    let head = log.head().borrow().0;
+    assert_eq!(head, 6 * 40);
+    // A stream that must be looked up brings the connection back in the middle of a batch.
+    let writes = (0..30).map(|n| match n % 2 {
+        0 => poisoned(40, usize::MAX),
+        _ => events(vec![NewEvent { stream: StreamId::Activation(activation([]).1), ..one() }]),
+    });
+    let verdicts = join_all(writes.map(|write| log.write(write))).await;
+    let n_events: u64 = verdicts.into_iter().map(positions).map(|(a, b)| b - a + 1).sum();
+    assert_eq!(n_events, 15 * 41);
+    assert_eq!(read_all(&log).await.len() as u64, head + n_events);
+    let tree = log.tree().await.unwrap();
+    let mut again = Tree::default();
+    for record in read_all(&log).await {
+        again.push(record.leaf_hash(), &mut |_| {});
+    }
+    assert_eq!(tree, again);
 }
 
 #[tokio::test]

@@ -21,5 +21,6 @@ mod partitions;
 mod postgres;
 mod properties;
 mod race;
+mod readers;
 mod support;
 mod tampered;

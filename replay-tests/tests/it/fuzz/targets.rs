@@ -88,7 +88,7 @@ fn secret(bytes: &[u8]) -> bool {
 
 fn digest(bytes: &[u8]) -> bool {
     let Ok(text) = String::from_utf8(bytes.to_vec()) else { return false };
-    let Ok(digest) = event::Digest::try_from(text.clone()) else { return false };
+    let Ok(digest) = text.parse::<event::Digest>() else { return false };
     assert_eq!(digest.to_string(), text);
     true
 }

@@ -5,14 +5,13 @@ use super::agents;
 use crate::rig::DEADLINE;
 use crate::rig::random::Random;
 use api_client::endpoint::Endpoint;
-use api_client::http::{Client, RequestError, new_activation_id, new_request_id};
+use api_client::http::{Client, RequestError, new_request_id};
 use api_wire::http::{ActivateRequest, CreateWorkspaceRequest, IssueTokenRequest};
 use api_wire::token::Secret;
 use ledger_core::event::Reach;
 use ledger_core::names::{AgentName, WorkspaceName};
 use ledger_core::rights::TokenKind;
 use ledger_core::{DeploymentId, Position, RequestId, SessionId};
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -291,16 +290,7 @@ impl Request {
 
     /// Several events at once, in several streams, all or none of them.
     fn activation() -> Self {
-        let path = format!("/nix/store/{}-never-fetched", "0".repeat(32));
-        let agents: BTreeMap<_, _> = agents::NAMES.iter().map(|name| (*name, &path)).collect();
-        Self::Activation(ActivateRequest {
-            id: new_activation_id(),
-            spec: serde_json::json!({ "agents": agents }).to_string(),
-            agents: Vec::new(),
-            dry_run: false,
-            ci: None,
-            description: None,
-        })
+        Self::Activation(crate::rig::http::activation(agents::NAMES))
     }
 
     fn id(&self) -> RequestId {

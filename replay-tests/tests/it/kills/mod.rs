@@ -6,6 +6,7 @@
 
 mod agents;
 mod check;
+mod first_start;
 mod load;
 mod outages;
 
@@ -108,38 +109,50 @@ fn survive(database: &mut impl Database, n_kills: usize) {
         told.check(&load, &run);
         load.open(run);
     }
-    load.finish();
     let took = begun.elapsed();
-
-    let acknowledged = load.book.acknowledged(0);
-    let sessions = load.book.sessions();
-    let refused = load.book.refused();
-    let history = told.history.with(server.log(&token));
-    assert!(server.terminate().success(), "the last server does not stop well");
-    assert!(!server.process().stderr().contains("panicked"), "{}", server.process().stderr());
-    load.end();
-
-    told.check_all(&history, &acknowledged, &sessions);
-    assert_eq!(history.find(&refused), None, "a refused request is in the log");
+    let outcome = told.end(load, &mut server, &token);
+    let Outcome { history, acknowledged, sessions } = &outcome;
     let starts = history.count("NodeStarted");
     let expected = 1 + kills - killed_starting..=1 + kills;
     assert!(expected.contains(&starts), "{starts} starts are recorded, not {expected:?}");
     assert_eq!(history.count("NodeStopped"), 0, "no server but the last had the time to stop");
-    let retried = acknowledged.iter().filter(|a| a.answered_in > a.sent_in).count();
     let committed = acknowledged.iter().filter(|a| told.was_committed_unanswered(a)).count();
-    let shared = history.shared_commits(&acknowledged);
+    let shared = history.shared_commits(acknowledged);
     eprintln!(
-        "{kills} kills, {killed_starting} of them during a start, in {took:?}: {} events, {} \
-         requests and {} sessions acknowledged, {retried} requests sent again after a kill, of \
-         which {committed} had been committed; {shared} commits of several requests",
-        history.events.len(),
-        acknowledged.len(),
-        sessions.len(),
+        "{kills} kills, {killed_starting} of them during a start, in {took:?}: {outcome}, of \
+         which {committed} had been committed; {shared} commits of several requests"
     );
     // A load that no kill meets proves nothing.
-    assert!(retried >= n_kills && committed > 0 && shared >= n_kills / 2);
+    assert!(outcome.retried() >= n_kills && committed > 0 && shared >= n_kills / 2);
     assert!(history.count("SessionsLost") >= n_kills / 3);
-    check::assert_notices(&history, &acknowledged, &sessions);
+    check::assert_notices(history, acknowledged, sessions);
+}
+
+/// A log that holds what was told, with what was told of it.
+struct Outcome {
+    history: History,
+    acknowledged: Vec<Acknowledged>,
+    sessions: Vec<SessionId>,
+}
+
+impl Outcome {
+    /// Requests that were sent again after what happened to the first try.
+    fn retried(&self) -> usize {
+        self.acknowledged.iter().filter(|a| a.answered_in > a.sent_in).count()
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} events, {} requests and {} sessions acknowledged, {} requests sent again",
+            self.history.events.len(),
+            self.acknowledged.len(),
+            self.sessions.len(),
+            self.retried(),
+        )
+    }
 }
 
 /// What the servers told so far, from one start to the next.
@@ -191,6 +204,21 @@ impl Told {
         faults.extend(history.faults_of_sums(acknowledged));
         faults.extend(history.faults_of_deaths(sessions));
         assert!(faults.is_empty(), "{}", faults.join("\n"));
+    }
+
+    /// Lets the load and the server end, and holds the whole log to all that was told.
+    fn end(&self, mut load: Load, server: &mut Server, token: &str) -> Outcome {
+        load.finish();
+        let acknowledged = load.book.acknowledged(0);
+        let sessions = load.book.sessions();
+        let refused = load.book.refused();
+        let history = self.history.with(server.log(token));
+        assert!(server.terminate().success(), "the last server does not stop well");
+        assert!(!server.process().stderr().contains("panicked"), "{}", server.process().stderr());
+        load.end();
+        self.check_all(&history, &acknowledged, &sessions);
+        assert_eq!(history.find(&refused), None, "a refused request is in the log");
+        Outcome { history, acknowledged, sessions }
     }
 
     /// Whether a server committed the write and died before it could say so.

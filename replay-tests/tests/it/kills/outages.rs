@@ -45,30 +45,13 @@ fn postgres_cut_off_twenty_times_under_load_loses_and_doubles_nothing() {
         told.check(&load, &run);
         load.open(run);
     }
-    load.finish();
     let took = begun.elapsed();
-
-    let acknowledged = load.book.acknowledged(0);
-    let sessions = load.book.sessions();
-    let refused = load.book.refused();
-    let history = told.history.with(server.log(&token));
-    assert!(server.terminate().success(), "the server does not stop well");
-    assert!(!server.process().stderr().contains("panicked"), "{}", server.process().stderr());
-    load.end();
-
-    told.check_all(&history, &acknowledged, &sessions);
-    assert_eq!(history.find(&refused), None, "a refused request is in the log");
-    assert_eq!(history.count("NodeStarted"), 1, "the server did not live through it");
-    let retried = acknowledged.iter().filter(|a| a.answered_in > a.sent_in).count();
-    eprintln!(
-        "{N_OUTAGES} outages in {took:?}: {} events, {} requests and {} sessions acknowledged, \
-         {retried} requests sent again after an outage",
-        history.events.len(),
-        acknowledged.len(),
-        sessions.len(),
-    );
+    let outcome = told.end(load, &mut server, &token);
+    let starts = outcome.history.count("NodeStarted");
+    assert_eq!(starts, 1, "the server did not live through it");
+    eprintln!("{N_OUTAGES} outages in {took:?}: {outcome}");
     // A load that no outage meets proves nothing.
-    assert!(retried >= N_OUTAGES);
+    assert!(outcome.retried() >= N_OUTAGES);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! One request and its answer, to the letter.
 
 use super::DEADLINE;
+use api_client::http::new_activation_id;
+use api_wire::http::ActivateRequest;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -38,5 +40,20 @@ pub(crate) fn ask(url: &str, token: &str, path: &str, body: Option<&Value>) -> A
         status: status.expect("it has a status"),
         head: head.to_ascii_lowercase(),
         body: serde_json::from_str(body).unwrap_or_else(|e| panic!("{e} in {answer}")),
+    }
+}
+
+/// Asks agents to deploy what is nowhere.
+pub(crate) fn activation<'a>(agents: impl IntoIterator<Item = &'a str>) -> ActivateRequest {
+    let path = format!("/nix/store/{}-never-fetched", "0".repeat(32));
+    let agents = agents.into_iter().map(|agent| (agent.to_owned(), path.clone().into()));
+    let agents: serde_json::Map<_, _> = agents.collect();
+    ActivateRequest {
+        id: new_activation_id(),
+        spec: serde_json::json!({ "agents": agents }).to_string(),
+        agents: Vec::new(),
+        dry_run: false,
+        ci: None,
+        description: None,
     }
 }

@@ -6,7 +6,7 @@ use crate::rig::story::check_log;
 use crate::rig::wait_for;
 use crate::rig::wire::{Puppet, Socket};
 use api_client::endpoint::Endpoint;
-use api_client::http::{Client, new_activation_id, new_request_id};
+use api_client::http::{Client, new_request_id};
 use api_wire::agent::{FromAgent, FromServer};
 use api_wire::http::{ActivateAnswer, ActivateRequest, IssueTokenRequest, LogEvent};
 use api_wire::token::Secret;
@@ -156,17 +156,7 @@ pub(super) fn is_about(event: &LogEvent, deployment: DeploymentId) -> bool {
 }
 
 pub(super) fn activation(agents: &[&Puppet]) -> ActivateRequest {
-    let path = format!("/nix/store/{}-never-fetched", "0".repeat(32));
-    let agents = agents.iter().map(|agent| (agent.name.to_string(), path.clone().into()));
-    let agents: serde_json::Map<_, _> = agents.collect();
-    ActivateRequest {
-        id: new_activation_id(),
-        spec: serde_json::json!({ "agents": agents }).to_string(),
-        agents: Vec::new(),
-        dry_run: false,
-        ci: None,
-        description: None,
-    }
+    crate::rig::http::activation(agents.iter().map(|agent| agent.name.as_str()))
 }
 
 /// Waits until the agent hears that it is to deploy this.

@@ -7,12 +7,12 @@ pub(super) use list::list_deployments;
 use crate::auth::Caller;
 use crate::extract::{Json, Path, Query};
 use crate::problem::Refusal;
-use crate::routes::histories::{Errors, history};
+use crate::routes::histories::{Errors, Requested, Stream};
 use crate::server::Server;
 use api_wire::http::{CancelRequest, Deployment, DeploymentStatus, Recorded, WorkspaceQuery};
 use axum::extract::State;
 use ledger_core::agent::End;
-use ledger_core::{AgentName, Command, DeploymentId, Record, StreamId, WorkspaceName};
+use ledger_core::{AgentName, Command, DeploymentId, WorkspaceName};
 use projections::history::{self, Status};
 use std::str::FromStr;
 
@@ -42,18 +42,6 @@ impl FromStr for Which {
     }
 }
 
-/// Returns whose deployment the record asks for, if it asks for one of the workspace's.
-fn request_of<'a>(record: &'a Record, workspace: &WorkspaceName) -> Option<&'a AgentName> {
-    match &record.stream {
-        StreamId::Agent(of, agent)
-            if of == workspace && record.type_name == "DeploymentRequested" =>
-        {
-            Some(agent)
-        }
-        _ => None,
-    }
-}
-
 pub(crate) async fn show_deployment(
     State(server): State<Server>,
     caller: Caller,
@@ -61,14 +49,15 @@ pub(crate) async fn show_deployment(
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<Json<Deployment>, Refusal> {
     let workspace = caller.workspace(&server.image().state, query.workspace)?;
-    let (agent, deployment) = find(&server, &workspace, &which).await?;
-    if !caller.covers(&agent) {
+    let request = find(&server, &workspace, &which).await?;
+    if !caller.covers(&request.agent) {
         return Err(not_found(&which));
     }
-    let history = history(&server, &workspace, &agent).await?;
-    let deployment = history.by_id(deployment).ok_or_else(|| not_found(&which))?;
-    let errors = Errors::of(&server, [deployment]).await?;
-    Ok(Json(show(agent, deployment.clone(), &errors)))
+    let stream = Stream::of(&server, &workspace, &request.agent);
+    let told = stream.tell(&[&request]).await?.remove(&request.id);
+    let deployment = told.ok_or_else(|| not_found(&which))?;
+    let errors = Errors::of(&server, [&deployment]).await?;
+    Ok(Json(show(request.agent, deployment, &errors)))
 }
 
 pub(crate) async fn cancel_deployment(
@@ -79,7 +68,7 @@ pub(crate) async fn cancel_deployment(
     Json(request): Json<CancelRequest>,
 ) -> Result<Json<Recorded>, Refusal> {
     let workspace = caller.workspace(&server.image().state, query.workspace)?;
-    let (agent, deployment) = find(&server, &workspace, &which).await?;
+    let Requested { agent, id: deployment, .. } = find(&server, &workspace, &which).await?;
     caller.must_cover([&agent])?;
     let given = caller.given(Some(&workspace), &request);
     let annex = caller.annex(request.reason);
@@ -93,22 +82,17 @@ pub(crate) async fn find(
     server: &Server,
     workspace: &WorkspaceName,
     which: &Which,
-) -> Result<(AgentName, DeploymentId), Refusal> {
-    match which {
+) -> Result<Requested, Refusal> {
+    let found = match which {
         Which::Id(id) => {
             let record = server.log.find((*id).into()).await?;
-            let agent = record.as_ref().and_then(|record| request_of(record, workspace));
-            agent.map(|agent| (agent.clone(), *id)).ok_or_else(|| not_found(which))
+            record.and_then(|record| Requested::of(&record, workspace))
         }
         Which::Index(agent, index) => {
-            if server.image().state.fleet.agent(workspace, agent).is_none() {
-                return Err(not_found(which));
-            }
-            let history = history(server, workspace, agent).await?;
-            let deployment = history.by_index(*index).ok_or_else(|| not_found(which))?;
-            Ok((agent.clone(), deployment.id))
+            Stream::of(server, workspace, agent).with_index(*index).await?
         }
-    }
+    };
+    found.ok_or_else(|| not_found(which))
 }
 
 fn not_found(which: &Which) -> Refusal {

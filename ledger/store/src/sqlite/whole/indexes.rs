@@ -67,10 +67,9 @@ impl Sums {
         self.outputs.add((deployment.as_slice(), offset, length, cursor));
     }
 
-    /// Returns a hash of the name alone.
-    pub(super) fn name(&mut self, id: i64, name: &[u8]) -> u64 {
-        self.names.add((name, id));
-        self.names.key.hash_one(name)
+    /// Adds a name. An id and a text of the same bytes are two names.
+    pub(super) fn name(&mut self, id: i64, is_text: bool, name: &[u8]) {
+        self.names.add((is_text, name, id));
     }
 
     /// Compares what the tables have with what the indexes have.
@@ -149,10 +148,12 @@ pub(super) fn read(connection: &Connection, mut sums: Sums, ends: Ends) -> Resul
     })?;
     each(connection, NAMES, |row| {
         let (name, id) = (row.get_ref(0).map_err(trouble)?, integer(row, 1)?);
-        if id <= ends.name
-            && let ValueRef::Text(name) = name
-        {
-            sums.names.add((name, id));
+        if id <= ends.name {
+            match name {
+                ValueRef::Text(name) => sums.name(id, true, name),
+                ValueRef::Blob(name) => sums.name(id, false, name),
+                other => return Err(strange(other)),
+            }
         }
         Ok(())
     })?;

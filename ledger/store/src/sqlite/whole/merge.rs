@@ -1,6 +1,6 @@
 //! The tables beside the events, each read along by its key.
 
-use super::cells::Cells;
+use super::super::cells::{Cells, Wrong};
 use super::trouble;
 use crate::verify::{Batch, Place, Span, Stop};
 use ledger_core::verify::Fault;
@@ -86,7 +86,7 @@ pub(super) const ERASURES: &str =
 
 pub(super) fn erasure(row: &Row<'_>) -> Result<Keyed<Position>, Stop> {
     let (cells, key) = keyed(row)?;
-    Ok((key, cells.number(1, "erasure").map(Position)))
+    Ok((key, cells.number(1, "erasure").map(Position).map_err(Stop::from)))
 }
 
 pub(super) const CHECKPOINTS: &str =
@@ -129,17 +129,17 @@ pub(super) fn output(row: &Row<'_>) -> Result<Keyed<Piece>, Stop> {
         let bytes = cells.blob(5, "bytes")?;
         if bytes.len() as u64 != length {
             let what = format_args!("{length} stands where {} should", bytes.len());
-            return Err(cells.fault("length", what));
+            return Err(cells.wrong("length", what));
         }
         let place = Place { cursor, deployment, offset, stored_at, bytes: Span::default() };
         Ok(Piece { place, bytes: bytes.to_vec() })
     };
-    let wrong = |stop| match stop {
+    let wrong = |wrong| match wrong {
         // The key is no position here.
-        Stop::Fault(Fault::Column { column, what, .. }) => {
+        Wrong::Value { column, what, .. } => {
             Fault::container(format!("the table outputs, cursor {cursor}, {column}: {what}")).into()
         }
-        other => other,
+        other => Stop::from(other),
     };
     Ok((cursor, piece().map_err(wrong)))
 }

@@ -1,9 +1,9 @@
 //! The whole log in one snapshot, read once from the front to the end by a
 //! connection that cannot write. It trusts nothing of the file.
 
-mod cells;
 mod indexes;
 mod merge;
+mod names;
 mod schema;
 mod source;
 

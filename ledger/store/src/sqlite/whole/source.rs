@@ -1,23 +1,22 @@
 //! Reads everything that is stored, merged into the order of the log.
 
-use super::cells::Cells;
+use super::super::cells::{Cells, EventRow, event_columns};
+use super::super::signed;
 use super::indexes::{self, Ends, Sums};
 use super::merge::{self, Along};
+use super::names::Names;
 use super::{schema, trouble};
 use crate::verify::{Batch, Item, Row, Sink, Source, Stop, origin_of};
 use ledger_core::checkpoint::Origin;
 use ledger_core::merkle::{TILE_WIDTH, TileId};
-use ledger_core::record::{ActorKind, Given};
 use ledger_core::verify::Fault;
-use ledger_core::{AnnexDigest, EventId, Position, Timestamp, Version};
+use ledger_core::{EventId, Position};
 use rusqlite::{Connection, OptionalExtension, Statement};
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 
-const EVENTS: &str = "SELECT position, stream, version, event_id, type, recorded_at, lag, \
-     actor_kind, actor, correlation_id, causation_id, annex_digest, given, events, payload \
-     FROM events NOT INDEXED ORDER BY position";
+const EVENTS: &str =
+    concat!("SELECT ", event_columns!(), " FROM events e NOT INDEXED ORDER BY e.position");
 
 /// One snapshot of a database.
 pub(crate) struct WholeSource {
@@ -28,12 +27,6 @@ pub(crate) struct WholeSource {
     names: Names,
     sums: Sums,
     origin: Option<Origin>,
-}
-
-/// The table `names`, by the numbers.
-struct Names {
-    all: Vec<String>,
-    used: Vec<bool>,
 }
 
 impl WholeSource {
@@ -49,7 +42,7 @@ impl WholeSource {
         let ends = Ends {
             position: head("SELECT coalesce(max(position), 0) FROM events NOT INDEXED")?,
             cursor: head("SELECT coalesce(max(cursor), 0) FROM outputs NOT INDEXED")?,
-            name: names.all.len() as i64,
+            name: names.len() as i64,
         };
         // Only after the first: so nothing is missing from its snapshot.
         again.execute_batch("BEGIN").map_err(trouble)?;
@@ -189,32 +182,30 @@ impl Reading<'_> {
         let position = Cells { row, position: Position::ZERO }.integer(0, "position")?;
         let number = u64::try_from(position).unwrap_or(0);
         let cells = Cells { row, position: Position(number) };
-        let recorded_at = cells.time("recorded_at", cells.integer(5, "recorded_at")?)?;
-        let event_id: [u8; 16] = cells.bytes(3, "event_id")?;
-        let (stream, version) = (cells.integer(1, "stream")?, cells.integer(2, "version")?);
-        self.sums.event(position, &event_id, stream, version);
-        let (type_name, actor) = (cells.integer(4, "type")?, cells.integer(8, "actor")?);
+        let event = cells.event()?;
+        let EventRow { stream, version, event_id, type_name, actor, payload, .. } = event;
+        self.sums.event(position, &event_id, stream, signed(version.0));
         let annex = annexes.take(number)?;
         let (names, batch) = (&mut self.names, &mut self.batch);
-        let mut name =
-            |column, number| Ok::<_, Stop>(batch.keep_text(names.get(&cells, column, number)?));
-        let (stream, type_name) = (name("stream", stream)?, name("type", type_name)?);
-        let actor = name("actor", actor)?;
+        let stream = batch.keep_text(names.stream(&cells, stream)?);
+        let type_name = batch.keep_text(names.text(&cells, "type", type_name)?);
+        let actor = batch.keep_text(names.text(&cells, "actor", actor)?);
+        let correlation = event.correlation.map(|number| names.id(&cells, "correlation", number));
         Ok(Row {
             position: cells.position,
             stream,
-            version: Version(cells.number(2, "version")?),
+            version,
             event_id: EventId::from_bytes(event_id),
             type_name,
-            occurred_at: occurred_at(&cells, recorded_at)?,
-            recorded_at,
-            actor_kind: actor_kind(&cells)?,
+            occurred_at: event.occurred_at,
+            recorded_at: event.recorded_at,
+            actor_kind: event.actor_kind,
             actor,
-            correlation_id: cells.maybe_id(9, "correlation_id")?,
-            causation_id: cells.maybe_id(10, "causation_id")?,
-            annex_digest: cells.maybe_bytes(11, "annex_digest")?.map(AnnexDigest),
-            given: given(&cells)?,
-            payload: batch.keep(cells.blob(14, "payload")?),
+            correlation_id: correlation.transpose()?,
+            causation_id: event.causation_id,
+            annex_digest: event.annex_digest,
+            given: event.given,
+            payload: batch.keep(payload),
             payload_digest: None,
             annex: annex.map(|(salt, bytes)| (salt, batch.keep(&bytes))),
         })
@@ -274,78 +265,5 @@ impl Reading<'_> {
             self.batch.items.push(Item::Checkpoint { size, note });
         }
         Ok(())
-    }
-}
-
-fn occurred_at(cells: &Cells<'_>, recorded_at: Timestamp) -> Result<Timestamp, Stop> {
-    let lag = cells.integer(6, "lag")?;
-    let micros = recorded_at.micros().checked_sub(lag);
-    cells.time("lag", micros.ok_or_else(|| cells.fault("lag", format_args!("{lag} overflows")))?)
-}
-
-fn actor_kind(cells: &Cells<'_>) -> Result<ActorKind, Stop> {
-    let code = cells.integer(7, "actor_kind")?;
-    let kind = u8::try_from(code).ok().and_then(ActorKind::from_code);
-    kind.ok_or_else(|| cells.fault("actor_kind", format_args!("{code} is no kind")))
-}
-
-fn given(cells: &Cells<'_>) -> Result<Option<Given>, Stop> {
-    let digest: Option<[u8; 8]> = cells.maybe_bytes(12, "given")?;
-    let Some(digest) = digest else {
-        return match cells.row.get_ref(13).map_err(trouble)? {
-            rusqlite::types::ValueRef::Null => Ok(None),
-            _ => Err(cells.fault("events", "it stands without the digest of its write")),
-        };
-    };
-    let events = cells.integer(13, "events")?;
-    let number = u32::try_from(events).ok().filter(|events| *events > 0);
-    let wrong = || cells.fault("events", format_args!("{events} is no number of events"));
-    Ok(Some(Given { digest, events: number.ok_or_else(wrong)? }))
-}
-
-impl Names {
-    fn read(connection: &Connection, sums: &mut Sums) -> Result<Self, Stop> {
-        const SQL: &str = "SELECT id, name FROM names NOT INDEXED ORDER BY id";
-        let mut statement = connection.prepare(SQL).map_err(trouble)?;
-        let mut rows = statement.query([]).map_err(trouble)?;
-        let mut all: Vec<String> = Vec::new();
-        let mut known = HashSet::new();
-        let fault =
-            |what: String| -> Stop { Fault::container(format!("the table names: {what}")).into() };
-        while let Some(row) = rows.next().map_err(trouble)? {
-            let cells = Cells { row, position: Position::ZERO };
-            let (id, expected) = (cells.integer(0, "id")?, all.len() as i64 + 1);
-            if id != expected {
-                return Err(fault(format!("{id} stands where {expected} should")));
-            }
-            let name = cells.text(1, "name").ok().and_then(|name| str::from_utf8(name).ok());
-            let name = name.ok_or_else(|| fault(format!("{id} is no text")))?;
-            if !known.insert(sums.name(id, name.as_bytes()))
-                && all.iter().any(|other| other == name)
-            {
-                return Err(fault(format!("{name:?} stands there twice")));
-            }
-            all.push(name.to_owned());
-        }
-        let used = vec![false; all.len()];
-        Ok(Self { all, used })
-    }
-
-    fn get(&mut self, cells: &Cells<'_>, column: &'static str, number: i64) -> Result<&str, Stop> {
-        let place = number.checked_sub(1).and_then(|place| usize::try_from(place).ok());
-        let found = place.and_then(|place| Some((self.used.get_mut(place)?, self.all.get(place)?)));
-        let Some((used, name)) = found else {
-            return Err(cells.fault(column, format_args!("the name {number} is not there")));
-        };
-        *used = true;
-        Ok(name)
-    }
-
-    /// Names come with the events that they are for.
-    fn all_used(&self) -> Result<(), Stop> {
-        let Some(place) = self.used.iter().position(|used| !used) else { return Ok(()) };
-        let name = &self.all[place];
-        let what = format!("the table names: no event has {name:?}, which stands there");
-        Err(Fault::container(what).into())
     }
 }

@@ -28,7 +28,7 @@ fn every_changed_column_of_an_event_is_found() {
         ("lag", "lag + 1"),
         ("actor_kind", "actor_kind % 3 + 1"),
         ("actor", "actor % 5 + 1"),
-        ("correlation_id", "zeroblob(16)"),
+        ("correlation", "coalesce(correlation, 0) % 5 + 1"),
         ("causation_id", "zeroblob(16)"),
         ("annex_digest", "zeroblob(32)"),
         ("payload", "CAST(replace(CAST(payload AS TEXT), '\"', ' \"') AS BLOB)"),
@@ -54,6 +54,20 @@ fn every_changed_column_of_an_event_is_found() {
         "UPDATE events SET events = events + 1 WHERE position = 6",
         &["position 8, column given"],
     );
+    // An id that stands there as ids do, but not the event's own.
+    check(
+        "INSERT INTO names SELECT max(id) + 1, zeroblob(16) FROM names; \
+         UPDATE events SET correlation = (SELECT max(id) FROM names) WHERE position = 6",
+        &["position 6: the event was changed"],
+    );
+    // The same stream, written as nothing writes it.
+    check(
+        "UPDATE names SET name = 'activation/' || lower(format('%s-%s-%s-%s-%s', \
+         substr(hex(name), 1, 8), substr(hex(name), 9, 4), substr(hex(name), 13, 4), \
+         substr(hex(name), 17, 4), substr(hex(name), 21))) \
+         WHERE id = (SELECT min(id) FROM names WHERE typeof(name) = 'blob')",
+        &["column stream: activation/", "should be stored as an id"],
+    );
     check(
         "UPDATE events SET given = NULL, events = NULL WHERE position = 6",
         &["position 6, column given: the event belongs to no write"],
@@ -73,10 +87,7 @@ fn a_value_that_reads_alike_but_is_stored_otherwise_is_found() {
         ("version = NULL", "column version: Null"),
     ] {
         let copy = Copy::new();
-        let connection = Connection::open(copy.path()).unwrap();
-        let text: String = connection
-            .query_row("SELECT sql FROM sqlite_schema WHERE name = 'events'", [], |row| row.get(0))
-            .unwrap();
+        let text = copy.schema_of("events");
         let loose =
             text.replace(" STRICT", "").replace("INTEGER NOT NULL", "").replace("NOT NULL", "");
         let set =
@@ -87,7 +98,6 @@ fn a_value_that_reads_alike_but_is_stored_otherwise_is_found() {
             connection.execute_batch(on).unwrap();
             connection.execute(update, [text]).unwrap();
         };
-        drop(connection);
         change(&loose);
         copy.tamper(&format!("UPDATE events SET {sql} WHERE position = 50"));
         change(&text);

@@ -144,6 +144,13 @@ impl Copy {
         self.0.path().join("ledger.db")
     }
 
+    /// The statement that made a table or an index.
+    pub(crate) fn schema_of(&self, name: &str) -> String {
+        let connection = Connection::open(self.path()).unwrap();
+        let text = "SELECT sql FROM sqlite_schema WHERE name = ?";
+        connection.query_row(text, [name], |row| row.get(0)).unwrap()
+    }
+
     /// Runs statements as whoever may do everything, and leaves the triggers as they were.
     pub(crate) fn tamper(&self, sql: &str) {
         let connection = Connection::open(self.path()).unwrap();

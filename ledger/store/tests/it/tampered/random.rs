@@ -133,9 +133,10 @@ impl Content {
         };
         let events = lines(
             "SELECT e.position, s.name, e.version, e.event_id, t.name, e.recorded_at, e.lag, \
-             e.actor_kind, a.name, e.correlation_id, e.causation_id, e.annex_digest, e.given, \
+             e.actor_kind, a.name, c.name, e.causation_id, e.annex_digest, e.given, \
              e.events, e.payload FROM events e NOT INDEXED LEFT JOIN names s ON s.id = e.stream \
-             LEFT JOIN names t ON t.id = e.type LEFT JOIN names a ON a.id = e.actor ORDER BY 1",
+             LEFT JOIN names t ON t.id = e.type LEFT JOIN names a ON a.id = e.actor \
+             LEFT JOIN names c ON c.id = e.correlation ORDER BY 1",
         )?;
         let mut beside = lines("SELECT position, salt, bytes FROM annexes ORDER BY 1")?;
         beside.extend(lines("SELECT position, ordered FROM erasures ORDER BY 1")?);

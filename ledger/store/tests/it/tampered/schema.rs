@@ -47,11 +47,7 @@ fn an_index_that_disagrees_with_its_table_is_found() {
         ("tiles_place", "UPDATE tiles SET idx = 7 WHERE idx = 0 AND level = 0"),
     ] {
         let copy = Copy::new();
-        let connection = Connection::open(copy.path()).unwrap();
-        let text: String = connection
-            .query_row("SELECT sql FROM sqlite_schema WHERE name = ?", [index], |row| row.get(0))
-            .unwrap();
-        drop(connection);
+        let text = copy.schema_of(index);
         // The index follows the change; then the table is put back without it.
         copy.tamper(&format!("CREATE TABLE kept AS SELECT * FROM events; {change}"));
         let page: i64 = {
