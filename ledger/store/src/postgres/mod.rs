@@ -5,6 +5,7 @@ mod append;
 mod bulk;
 mod clock;
 mod failure;
+mod inspect;
 mod intern;
 mod listen;
 mod migrations;
@@ -17,6 +18,9 @@ pub(crate) mod whole;
 pub(crate) use append::PostgresAppender;
 pub(crate) use bulk::open_bulk;
 pub(crate) use clock::DatabaseClock;
+pub use inspect::{
+    Inspection, Life, LogInspection, Login, NodeInspection, Settings, inspect_postgres,
+};
 pub(crate) use listen::{Listener, follow};
 pub(crate) use read::PostgresReader;
 
