@@ -107,7 +107,7 @@ impl Folder {
 
     /// Selects every event's columns, by the driver that the store uses, which is the
     /// thinnest there is.
-    pub(super) fn select_bare(&self, page: usize) -> Result<u64> {
+    pub(super) fn select_bare(&self, page: usize, last: u64) -> Result<u64> {
         let connection = self.look()?;
         let (sql, n_columns) = select(&connection)?;
         let mut statement = connection.prepare(&sql)?;
@@ -127,7 +127,7 @@ impl Folder {
                 position = row.get(0)?;
                 n_rows += 1;
             }
-            if n_rows == 0 {
+            if n_rows == 0 || u64::try_from(position)? >= last {
                 ensure!(std::hint::black_box(bytes) > 0, "nothing was read");
                 return Ok(u64::try_from(position)?);
             }
