@@ -32,6 +32,9 @@ pub use backend::Sign;
 pub use clock::{Clock, SystemClock};
 pub use log::Log;
 pub use open::{OpenError, Options, Readiness};
+pub use postgres::{
+    Inspection, Life, LogInspection, Login, NodeInspection, Settings, inspect_postgres,
+};
 pub use read::{Annexes, ReadError, StoredOutput};
 pub use sqlite::{Backup, Interrupt};
 pub use verify::{Progress, VerifyError, Watch, verify_postgres, verify_sqlite};

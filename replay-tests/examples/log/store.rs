@@ -123,7 +123,7 @@ impl Place {
     /// many, through the driver that the store uses. Returns the last position.
     pub(crate) async fn select_by_driver(&self, page: usize, last: u64) -> Result<u64> {
         match self {
-            Self::Sqlite(folder) => folder.select_by_sqlx(page, last).await,
+            Self::Sqlite(folder) => folder.select_bare(page, last),
             Self::Postgres(schema) => schema.select_by_sqlx(page, last).await,
         }
     }

@@ -1,7 +1,9 @@
 //! The signer: it says what the log is, in signed checkpoints, and never two
 //! things that contradict each other.
 //!
-//! What it signed last lies in a file of the data folder, outside of the database.
+//! What it signed last lies in a file of the data folder, outside of the database; the
+//! file is written first. Whichever of the two a crash or a restored backup left behind,
+//! the newer one counts.
 //! Before it signs, it makes sure that the log continues that: after a restored
 //! backup, or in a log that somebody rewrote, it does not, and nothing is signed.
 
@@ -61,7 +63,7 @@ pub(crate) struct Signer {
     folder: Folder,
     keys: Keys,
     origin: Origin,
-    /// What it signed last, as the file has it.
+    /// What it signed last, as the file has it, or the log if that has more.
     memory: Mutex<Option<Note>>,
     /// Why it does not sign, while it does not.
     fault: watch::Sender<Option<String>>,
@@ -77,7 +79,11 @@ impl Signer {
         accept_fork: bool,
         log: &Log,
     ) -> Result<(Self, Option<Checkpoint>), SignError> {
-        let memory = folder.last_signed().map_err(SignError::Memory)?;
+        let kept = folder.last_signed().map_err(SignError::Memory)?;
+        let stored = newest_of(log, &NoteKey { name: origin.clone(), key: keys.public() }).await?;
+        // A folder that was restored from a backup remembers less than the log may have.
+        let size = |note: &Option<Note>| note.as_ref().map(|note| note.checkpoint().size);
+        let memory = if size(&stored) > size(&kept) { stored } else { kept };
         let signer = Self {
             folder,
             keys,
@@ -197,4 +203,10 @@ impl Signer {
     fn memory(&self) -> std::sync::MutexGuard<'_, Option<Note>> {
         self.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// Returns the log's newest checkpoint, if it was signed with the key.
+async fn newest_of(log: &Log, key: &NoteKey) -> Result<Option<Note>, SignError> {
+    let newest = log.newest_checkpoint().await.map_err(SignError::Read)?;
+    Ok(newest.and_then(|note| note.parse::<Note>().ok()).filter(|note| note.is_signed_by(key)))
 }

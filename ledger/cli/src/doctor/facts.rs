@@ -6,6 +6,7 @@ use api_wire::http::WhoAmI;
 use ledger_core::Timestamp;
 use ledger_core::key::PublicKey;
 use ledger_core::names::AgentName;
+use ledger_store::Inspection;
 use std::path::PathBuf;
 
 /// Everything.
@@ -23,6 +24,8 @@ pub(crate) struct Facts {
     pub(crate) told: Option<Result<WhoAmI, Trouble>>,
     /// Microseconds by which the server's clock is ahead of this machine's.
     pub(crate) ahead: Option<i64>,
+    /// The database that is meant, if one is.
+    pub(crate) database: Option<Database>,
     /// The agent that is to run here.
     pub(crate) agent: Option<AgentName>,
     /// The first admin token, where it still lies in a data folder.
@@ -40,6 +43,14 @@ pub(crate) struct Chosen {
     pub(crate) token_from: Option<String>,
     /// Whether the address is this machine's own, where nobody listens in.
     pub(crate) is_this_machine: bool,
+}
+
+/// The database that servers share.
+#[derive(Clone, Debug)]
+pub(crate) struct Database {
+    /// Without a password.
+    pub(crate) url: String,
+    pub(crate) inspected: Result<Inspection, Trouble>,
 }
 
 /// Something that did not work, in its own words.

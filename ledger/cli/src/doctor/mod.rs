@@ -1,9 +1,10 @@
 //! What keeps a machine from working with its server, and what to do about it.
 //!
-//! [`gather`] looks: at the server, at Nix, at folders, all at once and each
+//! [`gather`] looks: at the server, at its database, at Nix, at folders, all at once and each
 //! within a bounded time. The judges are pure: facts in, [`Finding`]s out.
 
 pub(crate) mod caches;
+pub(crate) mod database;
 pub(crate) mod facts;
 pub(crate) mod gather;
 pub(crate) mod machine;
@@ -20,11 +21,13 @@ use std::fmt;
 pub(crate) enum Group {
     Server,
     Token,
+    Database,
     ThisMachine,
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 3] = [Self::Server, Self::Token, Self::ThisMachine];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Server, Self::Token, Self::Database, Self::ThisMachine];
 }
 
 impl fmt::Display for Group {
@@ -32,6 +35,7 @@ impl fmt::Display for Group {
         f.write_str(match self {
             Self::Server => "Server",
             Self::Token => "Token",
+            Self::Database => "Database",
             Self::ThisMachine => "This machine",
         })
     }
@@ -120,6 +124,7 @@ impl Findings {
 pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = server::judge(facts);
     findings.extend(token::judge(facts));
+    findings.extend(database::judge(facts.database.as_ref()));
     findings.extend(machine::judge(&facts.machine));
     findings.extend(caches::judge(&facts.machine));
     findings

@@ -31,7 +31,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         Ok(None) => {
             found.warn(
                 "configuration",
-                "no server is configured, so only this machine is looked at",
+                "no server is configured, so none is asked",
                 "`ledger login URL`, or set LEDGER_URL and LEDGER_TOKEN",
             );
             return found.into_vec();
@@ -60,12 +60,12 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         }
     }
     if let Some(ahead) = facts.ahead {
-        clock(&mut found, ahead);
+        clock(&mut found, "clock", ahead, "the server's");
     }
     found.into_vec()
 }
 
-fn fail(found: &mut Findings, check: &'static str, trouble: &Trouble, otherwise: &str) {
+pub(super) fn fail(found: &mut Findings, check: &'static str, trouble: &Trouble, otherwise: &str) {
     let fix = trouble.fix.clone().unwrap_or_else(|| otherwise.to_owned());
     found.fail(check, trouble.text.clone(), fix);
 }
@@ -128,17 +128,18 @@ pub(super) fn in_days(left: i64) -> String {
     }
 }
 
-fn clock(found: &mut Findings, ahead: i64) {
+/// Judges by how many microseconds another clock is ahead of this machine's.
+pub(super) fn clock(found: &mut Findings, check: &'static str, ahead: i64, whose: &str) {
     let off = ahead.saturating_abs();
     let by = format!("{}.{} s", off / SECOND, off % SECOND / (SECOND / 10));
     let direction = if ahead > 0 { "behind" } else { "ahead of" };
-    let text = format!("this machine's is {by} {direction} the server's");
+    let text = format!("this machine's is {by} {direction} {whose}");
     let fix = "let a time service set both clocks: `timedatectl set-ntp true`";
     if off > CLOCK_FAIL {
-        found.fail("clock", text, fix);
+        found.fail(check, text, fix);
     } else if off > CLOCK_WARN {
-        found.warn("clock", text, fix);
+        found.warn(check, text, fix);
     } else {
-        found.ok("clock", format!("within {by} of the server's"));
+        found.ok(check, format!("within {by} of {whose}"));
     }
 }

@@ -1,5 +1,7 @@
 //! Facts in, findings out.
 
+mod database;
+
 use super::facts::{
     Cache, CacheAnswer, Chosen, Disk, Facts, FirstToken, Machine, NixConfig, Session, State,
     Trouble,
@@ -68,6 +70,7 @@ fn well() -> Facts {
         })),
         told: Some(Ok(told())),
         ahead: Some(0),
+        database: None,
         agent: "web-1".parse().ok(),
         first_token: None,
         machine: Machine {

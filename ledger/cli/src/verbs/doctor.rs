@@ -1,6 +1,7 @@
 //! `ledger doctor`
 
 use crate::connection::Connection;
+use crate::database::DatabaseUrl;
 use crate::doctor::gather::{Subject, gather};
 use crate::doctor::{Finding, Grade, Group, judge};
 use crate::failure::{Exit, Outcome};
@@ -18,9 +19,10 @@ Examples:
   ledger doctor
   ledger doctor --server prod
   ledger doctor --agent web-1 --token-file agent-token --substituter https://cache.example.com
+  ledger doctor --database postgres://ledger_1@db.example.org/ledger
   ledger doctor --format json | jq '.findings[] | select(.status != \"ok\")'
 
-Each line is ok, warn or fail, and says what to do if it is not ok. Nothing is changed. Without a server or a token it looks at this machine alone. No check takes longer than 10 seconds.
+Each line is ok, warn or fail, and says what to do if it is not ok. Nothing is changed. Without a server, a token or a database it looks at this machine alone. No check takes longer than 10 seconds.
 
 Exit codes: 0 nothing failed (warnings do not count); 1 something did; 2 wrong usage.";
 
@@ -40,6 +42,9 @@ pub(crate) struct Doctor {
     /// The data folder of a server on this machine, where it is not the default one
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// The PostgreSQL database that servers share, with the login that a server uses
+    #[arg(long, value_name = "URL", env = "LEDGER_DATABASE", hide_env_values = true)]
+    database: Option<DatabaseUrl>,
     /// A binary cache that the agent fetches from, in place of the machine's own; may be repeated
     #[arg(long = "substituter", value_name = "URL")]
     substituters: Vec<String>,
@@ -68,6 +73,7 @@ impl Doctor {
             profile: self.profile,
             state: self.state,
             data: self.data,
+            database: self.database,
             substituters: self.substituters,
             trusted_public_keys: self.trusted_public_keys,
         };

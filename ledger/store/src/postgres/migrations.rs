@@ -2,6 +2,7 @@
 
 use super::database;
 use crate::open::OpenError;
+use sqlx::postgres::PgRow;
 use sqlx::{Connection, PgConnection, Row};
 
 /// Makes the roles and the schema, if they are not there.
@@ -66,13 +67,22 @@ pub(super) async fn run(connection: &mut PgConnection) -> Result<(), OpenError> 
 
 /// Returns the number of the newest migration that was applied; 0 for a new database.
 async fn version(connection: &mut PgConnection) -> Result<u32, sqlx::Error> {
+    Ok(applied(connection).await?.into_iter().max().unwrap_or(0))
+}
+
+/// Returns the numbers of the migrations that were applied.
+pub(super) async fn applied(connection: &mut PgConnection) -> Result<Vec<u32>, sqlx::Error> {
     let table = "SELECT to_regclass('ledger.migrations') IS NOT NULL";
     if !sqlx::query(table).fetch_one(&mut *connection).await?.try_get(0)? {
-        return Ok(0);
+        return Ok(Vec::new());
     }
-    let newest = "SELECT coalesce(max(version), 0) FROM ledger.migrations";
-    let version: i32 = sqlx::query(newest).fetch_one(connection).await?.try_get(0)?;
-    Ok(u32::try_from(version).unwrap_or(u32::MAX))
+    let all = "SELECT version FROM ledger.migrations";
+    let rows = sqlx::query(all).fetch_all(connection).await?;
+    let number = |row: &PgRow| {
+        let version: i32 = row.try_get(0)?;
+        Ok(u32::try_from(version).unwrap_or(u32::MAX))
+    };
+    rows.iter().map(number).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod bulk;
 mod clock;
 mod end;
 mod failure;
+mod inspect;
 mod intern;
 mod listen;
 mod look;
@@ -19,6 +20,9 @@ pub(crate) mod whole;
 pub(crate) use append::PostgresAppender;
 pub(crate) use bulk::open_bulk;
 pub(crate) use clock::DatabaseClock;
+pub use inspect::{
+    Inspection, Life, LogInspection, Login, NodeInspection, Settings, inspect_postgres,
+};
 pub(crate) use listen::{Listener, follow};
 pub(crate) use read::PostgresReader;
 

@@ -14,6 +14,7 @@ mod durability;
 mod failing_disk;
 mod fencing;
 mod file;
+mod inspect;
 mod nodes;
 mod other_writer;
 mod partitions;

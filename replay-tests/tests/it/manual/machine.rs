@@ -76,6 +76,15 @@ impl Machine {
         fs::write(&path, text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     }
 
+    /// Shows a folder of this machine there, where others expect it.
+    pub(super) fn show(&self, folder: &Path, at: &str) {
+        let place = PathBuf::from(format!("/proc/{}/root{at}", self.inside));
+        if place.is_dir() {
+            fs::remove_dir_all(&place).expect("it is a layer over this machine's");
+        }
+        std::os::unix::fs::symlink(folder, &place).expect("a link can be made");
+    }
+
     /// Returns the terminal of the name; it is opened when first used.
     pub(super) fn terminal(&mut self, name: &str) -> &mut Terminal {
         let (folder, inside) = (self.folder.path(), &self.inside);

@@ -14,6 +14,7 @@
 mod blocks;
 mod machine;
 
+use crate::rig::postgres::Postgres;
 use blocks::{Block, Step};
 use machine::Machine;
 use std::fs;
@@ -31,6 +32,7 @@ const PAGES: &[&str] = &[
     "operating/backup.md",
     "operating/proofs.md",
     "operating/reverse-proxy.md",
+    "operating/several-servers.md",
     "operating/tls.md",
     "operating/upgrade.md",
     "reference/events.md",
@@ -40,13 +42,16 @@ fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs")
 }
 
-/// Does what a page says.
+/// Does what a page says, on a machine of its own.
 fn follow(page: &str) {
+    follow_on(Machine::new(), page);
+}
+
+fn follow_on(mut machine: Machine, page: &str) {
     let text = fs::read_to_string(docs().join(page)).expect("the page is there");
     let blocks = blocks::parse(&text).unwrap_or_else(|error| panic!("{page}: {error}"));
     let commands = blocks.iter().filter(|block| matches!(block, Block::Terminal { .. })).count();
     assert!(commands > 0, "{page} has no command");
-    let mut machine = Machine::new();
     for block in blocks {
         match block {
             Block::File { name, text, .. } => machine.write(&name, &text),
@@ -137,6 +142,14 @@ fn proofs() {
 #[test]
 fn behind_a_reverse_proxy() {
     follow("operating/reverse-proxy.md");
+}
+
+#[test]
+fn several_servers_on_one_postgresql() {
+    let postgres = Postgres::start_empty("");
+    let machine = Machine::new();
+    machine.show(postgres.folder(), "/run/postgresql");
+    follow_on(machine, "operating/several-servers.md");
 }
 
 #[test]

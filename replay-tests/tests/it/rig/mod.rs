@@ -2,6 +2,7 @@
 //!
 //! Nothing here sleeps to hope: everything waits for a value, with a deadline.
 
+pub(crate) mod administrator;
 pub(crate) mod agent;
 pub(crate) mod cache;
 pub(crate) mod disk;

@@ -1,5 +1,6 @@
 //! A PostgreSQL server of a test's own, which can die and come back.
 
+use super::administrator::Administrator;
 use super::server::Options;
 use ledger_store::Log;
 use std::io::{BufRead, BufReader, Write};
@@ -12,20 +13,18 @@ const NOBODY: u32 = 65_534;
 /// Where Debian keeps the server's programs, out of PATH.
 const DEBIAN: &str = "/usr/lib/postgresql";
 /// The login of the servers under test, which may do no more than they must.
-const LOGIN: &str = "ledger_test";
-/// Nothing here cuts the power, so nothing waits for the disk, least of all a repair,
-/// which would sync a thousand files. That a commit waits is the store's to test.
-///
+pub(crate) const LOGIN: &str = "ledger_test";
 /// Makes a cluster and does as its standard input says, until that ends; then it
 /// removes the cluster. The input ends with the test process, however that ends.
 const KEEP: &str = r#"
     set -e
     trap '' HUP INT TERM
     programs=$1
+    settings=$3
     cd "$2"
     begin() {
         rm -f data/postmaster.pid
-        "$programs/postgres" -D data -k "$PWD" -c listen_addresses= -c fsync=off \
+        "$programs/postgres" -D data -k "$PWD" -c listen_addresses= $settings \
             >>postgres.log 2>&1 </dev/null &
         server=$!
         until grep -q ready data/postmaster.pid 2>/dev/null; do
@@ -52,6 +51,10 @@ const KEEP: &str = r#"
     rm -rf "$2"
 "#;
 
+/// Nothing here cuts the power, so nothing waits for the disk, least of all a repair,
+/// which would sync a thousand files. That a commit waits is the store's to test.
+const HASTY: &str = "-c fsync=off";
+
 /// A server with one database, in a folder that goes with this value.
 pub(crate) struct Postgres {
     folder: PathBuf,
@@ -63,11 +66,25 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// Starts a server whose database has the log's schema, and a login for it.
     pub(crate) fn start() -> Self {
+        let postgres = Self::start_empty(HASTY);
+        postgres.migrate();
+        postgres
+    }
+
+    /// The same with PostgreSQL's own settings.
+    pub(crate) fn start_careful() -> Self {
+        let postgres = Self::start_empty("");
+        postgres.migrate();
+        postgres
+    }
+
+    /// Starts a server with nothing in its database.
+    pub(crate) fn start_empty(settings: &str) -> Self {
         let name = format!("ledger-pg-{}", uuid::Uuid::now_v7().simple());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir(&folder).expect("a folder can be made");
         let mut keeper = Command::new("sh");
-        keeper.args(["-c", KEEP, "sh"]).arg(programs()).arg(&folder);
+        keeper.args(["-c", KEEP, "sh"]).arg(programs()).arg(&folder).arg(settings);
         if rustix::process::geteuid().is_root() {
             let owned = std::os::unix::fs::chown(&folder, Some(NOBODY), Some(NOBODY));
             owned.expect("root may give a folder away");
@@ -81,25 +98,37 @@ impl Postgres {
         let answers = BufReader::new(keeper.stdout.take().expect("it is piped"));
         let mut postgres = Self { folder, keeper, orders, answers };
         postgres.hear("started");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.expect("a runtime can be made");
-        runtime.block_on(postgres.prepare());
         postgres
     }
 
-    async fn prepare(&self) {
-        use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
-        let superuser = self.address("postgres");
-        Log::migrate_postgres(&superuser).await.expect("a new database gets the schema");
-        let mut connection = PgConnection::connect(&superuser).await.expect("it takes the login");
-        let login = format!("CREATE ROLE {LOGIN} LOGIN IN ROLE ledger_service");
-        connection.execute(AssertSqlSafe(login)).await.expect("a superuser may make a role");
-        connection.close().await.expect("a connection can be closed");
+    fn migrate(&self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime can be made");
+        let migrated = runtime.block_on(Log::migrate_postgres(&self.superuser()));
+        migrated.expect("a new database gets the schema");
+        self.login(LOGIN);
+    }
+
+    /// Makes a login as servers have it, and returns the address for it.
+    pub(crate) fn login(&self, name: &str) -> String {
+        let login = format!("CREATE ROLE {name} LOGIN IN ROLE ledger_service");
+        Administrator::of(self).run(&login);
+        self.address(name)
     }
 
     /// The address that a server of ours gets.
     pub(crate) fn url(&self) -> String {
         self.address(LOGIN)
+    }
+
+    /// The address for somebody who may do everything.
+    pub(crate) fn superuser(&self) -> String {
+        self.address("postgres")
+    }
+
+    /// Where its socket and its log are.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     fn address(&self, login: &str) -> String {
@@ -108,8 +137,12 @@ impl Postgres {
 
     /// How a server is started on it.
     pub(crate) fn options(&self, more: &[&str]) -> Options {
-        let url = self.url();
-        let args = ["--database", &url].into_iter().chain(more.iter().copied());
+        self.options_as(&self.url(), more)
+    }
+
+    /// The same with a login of its own.
+    pub(crate) fn options_as(&self, url: &str, more: &[&str]) -> Options {
+        let args = ["--database", url].into_iter().chain(more.iter().copied());
         Options { args: args.map(str::to_owned).collect(), ..Options::default() }
     }
 

@@ -1,6 +1,7 @@
 //! Servers that share one PostgreSQL: what one takes in, all have, and one that dies
 //! or falls asleep is missed by the others.
 
+mod fencing;
 mod first_start;
 mod servers;
 

@@ -23,6 +23,8 @@ use tokio::runtime::Runtime;
 
 /// After how long without a sign of life a server counts as lost.
 pub(super) const NODE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The servers' logins at the database.
+pub(super) const LOGINS: [&str; 2] = ["ledger_1", "ledger_2"];
 /// What the reports of an agent are in its stream, after the claim.
 const REPORTS: [&str; 3] = ["ClosureFetched", "ActivationSucceeded", "DeploymentSucceeded"];
 
@@ -34,18 +36,20 @@ pub(super) struct Servers {
     pub(super) runtime: Runtime,
     _folders: [TempDir; 2],
     /// Goes last.
-    _postgres: Postgres,
+    pub(super) postgres: Postgres,
 }
 
 impl Servers {
     pub(super) fn start() -> Self {
         let postgres = Postgres::start();
         let timeout = format!("{}s", NODE_TIMEOUT.as_secs());
-        let options = || postgres.options(&["--node-timeout", &timeout]);
+        // Each by a login of its own, so that the database tells them apart.
+        let [one, two] = LOGINS.map(|login| postgres.login(login));
+        let options = |url: &str| postgres.options_as(url, &["--node-timeout", &timeout]);
         let folders = [(); 2].map(|()| TempDir::with_prefix("ledger-servers-").expect("a folder"));
-        let first = Server::start(folders[0].path(), options());
+        let first = Server::start(folders[0].path(), options(&one));
         give_key(&first, folders[1].path());
-        let second = Server::start(folders[1].path(), options());
+        let second = Server::start(folders[1].path(), options(&two));
         let admin = first.admin_token();
         let runtime = Runtime::new().expect("a runtime can be made");
         let mut servers = Self {
@@ -54,7 +58,7 @@ impl Servers {
             agent: String::new(),
             runtime,
             _folders: folders,
-            _postgres: postgres,
+            postgres,
         };
         servers.agent = servers.issue(0, TokenKind::Agent);
         servers

@@ -1,13 +1,15 @@
-//! Looks: at the server, at Nix and its caches, at folders. Everything that takes
+//! Looks: at the server, at its database, at Nix and its caches, at folders. Everything that takes
 //! its time is asked at once, and given up after a few seconds.
 
 mod caches;
+mod database;
 mod files;
 mod nix;
 mod server;
 
 use super::facts::{Facts, Machine};
 use crate::connection::Connection;
+use crate::database::DatabaseUrl;
 use agent::host::profile;
 use ledger_core::Timestamp;
 use ledger_core::names::AgentName;
@@ -25,6 +27,7 @@ pub(crate) struct Subject {
     pub(crate) profile: Option<String>,
     pub(crate) state: Option<PathBuf>,
     pub(crate) data: Option<PathBuf>,
+    pub(crate) database: Option<DatabaseUrl>,
     pub(crate) substituters: Vec<String>,
     pub(crate) trusted_public_keys: Vec<String>,
 }
@@ -43,8 +46,11 @@ impl Subject {
 pub(crate) async fn gather(connection: &Connection, subject: &Subject) -> Facts {
     let state = files::state_path(subject);
     let own_key = state.as_deref().and_then(agent::folder::public_key);
-    let (asked, machine) =
-        tokio::join!(server::ask(connection, subject, own_key), this_machine(subject, state));
+    let (asked, database, machine) = tokio::join!(
+        server::ask(connection, subject, own_key),
+        database::ask(subject.database.as_ref()),
+        this_machine(subject, state)
+    );
     let server::Asked { chosen, probe, told, ahead, first_token, session } = asked;
     Facts {
         now: now(),
@@ -53,6 +59,7 @@ pub(crate) async fn gather(connection: &Connection, subject: &Subject) -> Facts 
         probe,
         told,
         ahead,
+        database,
         agent: subject.agent.clone(),
         first_token,
         machine: Machine { session, ..machine },
