@@ -93,7 +93,7 @@ BEGIN
         JOIN events e ON id_key(e.event_id) = id_key(a.event_id) AND e.event_id = a.event_id
         WHERE e.position <> a.position
     ) THEN
-        RAISE EXCEPTION 'events: the event id is there already';
+        RAISE EXCEPTION 'events: the event id is there already' USING ERRCODE = 'LG002';
     END IF;
     RETURN NULL;
 END

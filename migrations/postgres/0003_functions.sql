@@ -27,8 +27,12 @@ $$;
 -- else: what it was judged from is no longer so. Of the output and the checkpoints,
 -- only those of the batch depend on where these end.
 --
+-- Whoever did not look believes also that none of its requests wrote something. For
+-- those of which the batch has events, the guard of the events sees to it; of the
+-- others, the ids of their first events are `absent`.
+--
 -- A stream, type or actor is the number of its name or, below 0, its place in the
--- list of names; the numbers of those are returned.
+-- list of names. Returned is what the clock says, and behind it the numbers of those.
 CREATE FUNCTION ledger.append(
     behind bigint, recorded bigint[], versions bigint[], lags bigint[],
     streams integer[], types integer[], actors integer[], counts integer[],
@@ -39,8 +43,9 @@ CREATE FUNCTION ledger.append(
     tile_levels smallint[], tile_indexes bigint[], tile_hashes bytea[],
     erased bigint[], ordered bigint[],
     behind_output bigint, starts bigint[], stored bigint[], deployments uuid[], pieces bytea[],
-    behind_signed bigint, sizes bigint[], notes text[]
-) RETURNS integer[]
+    behind_signed bigint, sizes bigint[], notes text[],
+    absent uuid[]
+) RETURNS bigint[]
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -56,6 +61,13 @@ BEGIN
         RAISE EXCEPTION 'the log ends at %, its output at %, its checkpoints at %, not at %, % and %',
             h.position, h.output, h.signed, behind, behind_output, behind_signed
             USING ERRCODE = 'LG001';
+    END IF;
+    IF cardinality(absent) > 0 AND EXISTS (
+        SELECT FROM unnest(absent) a (id)
+        JOIN events e ON id_key(e.event_id) = id_key(a.id) AND e.event_id = a.id
+    ) THEN
+        RAISE EXCEPTION 'events: a request of the batch wrote something before'
+            USING ERRCODE = 'LG002';
     END IF;
     IF cardinality(new_names) > 0 THEN
         INSERT INTO names (id, name)
@@ -113,7 +125,7 @@ BEGIN
         signed = greatest(signed, (SELECT max(s) FROM unnest(sizes) s)),
         recorded_at = greatest(recorded_at, recorded[cardinality(recorded)])
     WHERE id = 1;
-    RETURN numbers;
+    RETURN (extract(epoch FROM clock_timestamp()) * 1000000)::bigint || numbers::bigint[];
 END
 $$;
 

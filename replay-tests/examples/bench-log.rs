@@ -1,25 +1,32 @@
-//! the log: appends, reads, folds and bytes, next to the raw engine in the same run
+//! the log on both databases: appends, reads, folds and bytes, next to the raw engine in the same run
 
 #[expect(dead_code, reason = "this benchmark starts no programs")]
 mod common;
 mod log;
+#[path = "common/postgres.rs"]
+mod postgres;
 
 use anyhow::{Context, Result, bail};
 use common::{load, machine};
 use log::store::{Backend, file_system};
 use log::{batches, bytes, producers, reading, sizes};
+use postgres::Server;
 use std::path::PathBuf;
 
 /// What can be measured, in this order.
 const SECTIONS: [&str; 5] = ["batches", "producers", "reading", "bytes", "sizes"];
+/// On what.
+const DATABASES: [&str; 2] = ["sqlite", "postgresql"];
 
 /// Processes that ran in the last minute, beyond which the figures are not of the log alone.
 const LOAD_MAX: f64 = 0.5;
 
 const USAGE: &str = "\
-./dev bench log [--quick] [--only SECTION]… [--largest N] [--folder DIR]
+./dev bench log [--quick] [--on DATABASE]… [--only SECTION]… [--largest N] [--folder DIR]
 
 --quick           small counts, to see that it works
+--on DATABASE     sqlite or postgresql; both otherwise. PostgreSQL is started for it,
+                  or is the one of DATABASE_URL, whose login must be a superuser
 --only SECTION    one of batches, producers, reading, bytes, sizes
 --largest N       no log of more than N events in the section sizes
 --folder DIR      where the logs are kept while they are measured; the system's
@@ -31,6 +38,7 @@ pub(crate) struct Settings {
     pub(crate) folder: PathBuf,
     pub(crate) largest: u64,
     only: Vec<String>,
+    on: Vec<String>,
 }
 
 impl Settings {
@@ -41,6 +49,7 @@ impl Settings {
             folder: std::env::temp_dir(),
             largest: u64::MAX,
             only: Vec::new(),
+            on: Vec::new(),
         };
         while let Some(argument) = arguments.next() {
             let mut value =
@@ -53,13 +62,8 @@ impl Settings {
                     settings.largest =
                         text.parse().with_context(|| format!("{text:?} is no number"))?;
                 }
-                "--only" => {
-                    let section = value()?;
-                    if !SECTIONS.contains(&section.as_str()) {
-                        bail!("there is no section {section:?}\n\n{USAGE}");
-                    }
-                    settings.only.push(section);
-                }
+                "--only" => settings.only.push(known(&SECTIONS, value()?)?),
+                "--on" => settings.on.push(known(&DATABASES, value()?)?),
                 "--help" | "-h" => return Ok(None),
                 _ => bail!("{argument:?} is not known\n\n{USAGE}"),
             }
@@ -75,6 +79,25 @@ impl Settings {
     fn wants(&self, section: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| only == section)
     }
+
+    async fn backends(&self) -> Result<Vec<Backend>> {
+        let wants = |database: &str| self.on.is_empty() || self.on.iter().any(|on| on == database);
+        let mut backends = Vec::new();
+        if wants("sqlite") {
+            backends.push(Backend::Sqlite);
+        }
+        if wants("postgresql") {
+            backends.push(Backend::Postgres(Server::get(&self.folder).await?));
+        }
+        Ok(backends)
+    }
+}
+
+fn known(names: &[&str], name: String) -> Result<String> {
+    if !names.contains(&name.as_str()) {
+        bail!("{name:?} is none of {}\n\n{USAGE}", names.join(", "));
+    }
+    Ok(name)
 }
 
 #[tokio::main]
@@ -91,7 +114,7 @@ async fn main() -> Result<()> {
     if load_before.parse::<f64>()? > LOAD_MAX {
         eprintln!("The machine is busy: its figures are worth little, its ratios not much more.");
     }
-    for backend in Backend::ALL {
+    for backend in settings.backends().await? {
         for section in SECTIONS.iter().filter(|section| settings.wants(section)) {
             match *section {
                 "batches" => batches::run(&settings, backend).await?,
@@ -102,6 +125,7 @@ async fn main() -> Result<()> {
                 _ => bail!("the section {section} is not written"),
             }
         }
+        backend.stop();
     }
     println!("Load after: {}.", load()?);
     Ok(())

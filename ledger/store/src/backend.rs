@@ -99,8 +99,8 @@ pub(crate) struct Failure {
 /// After [`lock`](Append::lock) and until [`commit`](Append::commit) or
 /// [`abandon`](Append::abandon), nobody else appends, and what is read here is
 /// what the lock protects. Where a database can tell at the commit whether somebody
-/// did, it need not lock before: the commit then fails as [overtaken](Failure::overtaken),
-/// and the next `lock` is one.
+/// did, or whether a request wrote something before, it need not lock or ask before: the
+/// commit then fails as [overtaken](Failure::overtaken), and the next `lock` is one.
 pub(crate) trait Append: Send + 'static {
     /// Whether several servers may share the database.
     const SHARED: bool;
@@ -136,6 +136,11 @@ pub(crate) trait Append: Send + 'static {
         deployment: DeploymentId,
         offset: u64,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, Failure>> + Send;
+
+    /// Makes sure that verdicts which append nothing were taken from the log as it is.
+    fn confirm(&mut self) -> impl Future<Output = Result<(), Failure>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// May take events and tiles, to insert them while more is judged. What fails of
     /// it is told by the next call that can fail.

@@ -58,7 +58,7 @@ impl Arena {
         let mut tap = copied.place.tap(true).await?;
         let raw_place = Place::new(backend, under).await?;
         let mut raw = raw_place.engine().await?;
-        raw.commit(&tap.take().await?).await?;
+        fill(&mut *raw, &[tap.take().await?])?;
         Ok(Self { timed, copied, tap, raw, raw_place, raw_first: false })
     }
 
@@ -133,7 +133,7 @@ impl Arena {
         timed.log.close().await;
         // A log may write when it ends.
         copied.log.close().await;
-        raw.commit(&tap.take().await?).await?;
+        fill(&mut *raw, &[tap.take().await?])?;
         drop((tap, raw));
         let (filled, written) = (raw_place.contents().await?, copied.place.contents().await?);
         ensure!(filled == written, "the raw engine has {filled:?} where the log has {written:?}");

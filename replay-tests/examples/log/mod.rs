@@ -5,6 +5,8 @@ pub(crate) mod arena;
 pub(crate) mod batches;
 pub(crate) mod bytes;
 pub(crate) mod events;
+mod postgres;
+mod postgres_raw;
 pub(crate) mod producers;
 pub(crate) mod raw;
 pub(crate) mod reading;

@@ -4,7 +4,6 @@
 use anyhow::{Result, bail};
 use futures_util::future::LocalBoxFuture;
 use std::time::{Duration, Instant};
-use tokio::runtime::Handle;
 
 /// A value as a database keeps it.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,8 +34,9 @@ pub(crate) trait Tap {
 
 /// The one connection.
 pub(crate) trait Engine: Send {
-    /// Inserts the rows in one transaction. They are durable when this returns.
-    fn commit<'a>(&'a mut self, rows: &'a Rows) -> LocalBoxFuture<'a, Result<()>>;
+    /// Inserts the rows in one transaction. They are durable when this returns. It
+    /// blocks.
+    fn commit(&mut self, rows: &Rows) -> Result<()>;
 }
 
 /// What a place's tables are, and how many rows each has.
@@ -50,17 +50,14 @@ pub(crate) struct Contents {
 /// Commits one transaction after the other, on a thread for itself, as the store's
 /// writer has one. Returns what each took.
 pub(crate) fn fill(engine: &mut dyn Engine, transactions: &[Rows]) -> Result<Vec<Duration>> {
-    let runtime = Handle::current();
     let commit = || {
-        runtime.block_on(async {
-            let mut times = Vec::with_capacity(transactions.len());
-            for rows in transactions {
-                let began = Instant::now();
-                engine.commit(rows).await?;
-                times.push(began.elapsed());
-            }
-            Ok(times)
-        })
+        let mut times = Vec::with_capacity(transactions.len());
+        for rows in transactions {
+            let began = Instant::now();
+            engine.commit(rows)?;
+            times.push(began.elapsed());
+        }
+        Ok(times)
     };
     let ended = std::thread::scope(|scope| scope.spawn(commit).join());
     ended.unwrap_or_else(|_| bail!("the raw engine's thread panicked"))

@@ -54,56 +54,56 @@ impl Stage {
         }
     }
 
-    /// Takes the whole log so far. Returns events a second.
-    pub(crate) async fn measure(self, place: &Place, log: &Log) -> Result<f64> {
-        let head = head(log);
+    /// Takes the log's events up to the last one, which ends a page. Returns events
+    /// a second.
+    pub(crate) async fn measure(self, place: &Place, log: &Log, last: u64) -> Result<f64> {
         let began = Instant::now();
         let reached = match self {
-            Self::SelectedBare => place.select_bare(PAGE_RECORDS_MAX).await?,
-            Self::Selected => place.select_by_driver(PAGE_RECORDS_MAX).await?,
+            Self::SelectedBare => place.select_bare(PAGE_RECORDS_MAX, last).await?,
+            Self::Selected => place.select_by_driver(PAGE_RECORDS_MAX, last).await?,
             Self::Read => {
                 let keep = |records: &[Record]| {
                     black_box(records);
                     Ok(())
                 };
-                read(log, keep).await?
+                read(log, last, keep).await?
             }
-            Self::Decoded => read(log, decode).await?,
+            Self::Decoded => read(log, last, decode).await?,
             Self::Decided => {
                 let mut state = State::default();
                 let fold = |records: &[Record]| {
                     records.iter().for_each(|record| state.apply(record));
                     Ok(())
                 };
-                let reached = read(log, fold).await?;
+                let reached = read(log, last, fold).await?;
                 black_box(&state);
                 reached
             }
             Self::Shown => {
                 let mut image = Image::default();
-                let reached =
-                    read(log, |records| Ok(projection::fold::<Image>(&mut image, records)?))
-                        .await?;
+                let fold = |records: &[Record]| Ok(projection::fold::<Image>(&mut image, records)?);
+                let reached = read(log, last, fold).await?;
                 black_box(&image);
                 reached
             }
-            Self::Served => serve(log, head).await?,
+            Self::Served => serve(log, last).await?,
         };
         let elapsed = began.elapsed();
-        ensure!(reached == head, "{self:?} reached {reached}, but the log has {head} events");
-        Ok(head as f64 / elapsed.as_secs_f64())
+        ensure!(reached == last, "{self:?} reached {reached}, not {last}");
+        Ok(last as f64 / elapsed.as_secs_f64())
     }
 }
 
-/// Reads page by page to the end. Returns the last position.
-async fn read(log: &Log, mut take: impl FnMut(&[Record]) -> Result<()>) -> Result<u64> {
-    let mut last = Position::ZERO;
-    loop {
-        let records = log.read_bare(last.next(), PAGE_RECORDS_MAX).await?;
-        let Some(record) = records.last() else { return Ok(last.0) };
-        last = record.position;
+/// Reads page by page up to the last position. Returns which it was.
+async fn read(log: &Log, last: u64, mut take: impl FnMut(&[Record]) -> Result<()>) -> Result<u64> {
+    let mut reached = Position::ZERO;
+    while reached.0 < last {
+        let records = log.read_bare(reached.next(), PAGE_RECORDS_MAX).await?;
+        let Some(record) = records.last() else { break };
+        reached = record.position;
         take(&records)?;
     }
+    Ok(reached.0)
 }
 
 fn decode(records: &[Record]) -> Result<()> {
@@ -139,7 +139,7 @@ pub(crate) async fn run(settings: &Settings, backend: Backend) -> Result<()> {
     let mut passes: Vec<Vec<f64>> = Stage::ALL.iter().map(|_| Vec::new()).collect();
     for _ in 0..n_passes {
         for (stage, rates) in Stage::ALL.iter().zip(&mut passes) {
-            rates.push(stage.measure(&place, &log).await?);
+            rates.push(stage.measure(&place, &log, head(&log)).await?);
         }
     }
     print(&passes.iter().map(|rates| median(rates)).collect::<Result<Vec<_>>>()?);

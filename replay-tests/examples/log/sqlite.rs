@@ -3,11 +3,8 @@
 use super::raw::Contents;
 use super::sqlite_raw::{SqliteEngine, SqliteTap, columns, tables};
 use anyhow::{Context, Result, ensure};
-use futures_util::TryStreamExt;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -108,49 +105,18 @@ impl Folder {
         Ok(Some(parts.map(part).collect::<Result<_>>()?))
     }
 
-    pub(super) async fn select_by_sqlx(&self, page: usize) -> Result<u64> {
-        let (sql, columns) = select(&self.look()?)?;
-        let mut options = SqliteConnectOptions::new().filename(self.file()).read_only(true);
-        for (name, value) in READING {
-            options = options.pragma(*name, *value);
-        }
-        let mut connection = options.disable_statement_logging().connect().await?;
-        let (mut position, mut bytes) = (0_i64, 0);
-        loop {
-            let query = sqlx::query(AssertSqlSafe(sql.clone())).bind(position);
-            let mut rows = query.bind(i64::try_from(page)?).fetch(&mut connection);
-            let mut n_rows = 0;
-            while let Some(row) = rows.try_next().await? {
-                for (place, column) in columns.iter().enumerate() {
-                    // Borrowed, as whoever decodes them would take them.
-                    bytes += match column {
-                        Kind::Integer => usize::from(row.try_get_unchecked::<i64, _>(place)? != 0),
-                        Kind::Text => row.try_get_unchecked::<&str, _>(place)?.len(),
-                        Kind::Blob => {
-                            row.try_get_unchecked::<Option<&[u8]>, _>(place)?.map_or(0, <[u8]>::len)
-                        }
-                    };
-                }
-                position = row.try_get_unchecked(0)?;
-                n_rows += 1;
-            }
-            if n_rows == 0 {
-                ensure!(std::hint::black_box(bytes) > 0, "nothing was read");
-                return Ok(u64::try_from(position)?);
-            }
-        }
-    }
-
-    pub(super) fn select_bare(&self, page: usize) -> Result<u64> {
+    /// Selects every event's columns, by the driver that the store uses, which is the
+    /// thinnest there is.
+    pub(super) fn select_bare(&self, page: usize, last: u64) -> Result<u64> {
         let connection = self.look()?;
-        let (sql, columns) = select(&connection)?;
+        let (sql, n_columns) = select(&connection)?;
         let mut statement = connection.prepare(&sql)?;
         let (mut position, mut bytes) = (0_i64, 0);
         loop {
             let mut rows = statement.query((position, i64::try_from(page)?))?;
             let mut n_rows = 0;
             while let Some(row) = rows.next()? {
-                for place in 0..columns.len() {
+                for place in 0..n_columns {
                     bytes += match row.get_ref(place)? {
                         ValueRef::Null | ValueRef::Real(_) => 0,
                         ValueRef::Integer(value) => usize::from(value != 0),
@@ -161,7 +127,7 @@ impl Folder {
                 position = row.get(0)?;
                 n_rows += 1;
             }
-            if n_rows == 0 {
+            if n_rows == 0 || u64::try_from(position)? >= last {
                 ensure!(std::hint::black_box(bytes) > 0, "nothing was read");
                 return Ok(u64::try_from(position)?);
             }
@@ -169,38 +135,27 @@ impl Folder {
     }
 }
 
-/// What a column of an event holds.
-enum Kind {
-    Integer,
-    Text,
-    Blob,
-}
-
 /// The columns that stand as a number for a name.
-const NAMES: [&str; 3] = ["stream", "type", "actor"];
+const NAMES: [&str; 4] = ["stream", "type", "actor", "correlation"];
 
 /// The query for a page of whole events, whatever columns they have by now, with
-/// the position first. The annexes are left out: who folds does not read them.
-fn select(connection: &Connection) -> Result<(String, Vec<Kind>)> {
-    let (mut selected, mut joins, mut kinds) = (Vec::new(), String::new(), Vec::new());
-    for (name, declared) in columns(connection, "events")? {
+/// the position first, and how many columns that are. The annexes are left out: who
+/// folds does not read them.
+fn select(connection: &Connection) -> Result<(String, usize)> {
+    let (mut selected, mut joins) = (Vec::new(), String::new());
+    for (name, _) in columns(connection, "events")? {
         if NAMES.contains(&name.as_str()) {
             selected.push(format!("n_{name}.name"));
             joins.push_str(&format!(" LEFT JOIN names n_{name} ON n_{name}.id = e.{name}"));
-            kinds.push(Kind::Text);
-            continue;
+        } else {
+            selected.push(format!("e.{name}"));
         }
-        selected.push(format!("e.{name}"));
-        kinds.push(match declared.as_str() {
-            "INTEGER" => Kind::Integer,
-            "TEXT" => Kind::Text,
-            _ => Kind::Blob,
-        });
     }
     ensure!(selected.first().is_some_and(|first| first == "e.position"), "events begin otherwise");
+    let n_columns = selected.len();
     let selected = selected.join(", ");
     let sql = format!(
         "SELECT {selected} FROM events e{joins} WHERE e.position > ? ORDER BY e.position LIMIT ?"
     );
-    Ok((sql, kinds))
+    Ok((sql, n_columns))
 }

@@ -151,8 +151,8 @@ impl SqliteEngine {
 }
 
 impl Engine for SqliteEngine {
-    fn commit<'a>(&'a mut self, rows: &'a Rows) -> LocalBoxFuture<'a, Result<()>> {
-        Box::pin(async { self.insert(rows) })
+    fn commit(&mut self, rows: &Rows) -> Result<()> {
+        self.insert(rows)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Where a log lies, and the log itself through `ledger_store::Log`.
 
+use super::postgres::Schema;
 use super::raw::{Contents, Engine, Tap};
 use super::sqlite::Folder;
+use crate::postgres::Server;
 use anyhow::{Context, Result, ensure};
 use ledger_store::{Log, Options, SystemClock, Write};
 use std::path::Path;
@@ -12,14 +14,22 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Backend {
     Sqlite,
+    Postgres(&'static Server),
 }
 
 impl Backend {
-    pub(crate) const ALL: [Self; 1] = [Self::Sqlite];
-
     pub(crate) fn name(self) -> String {
         match self {
             Self::Sqlite => format!("SQLite {}", rusqlite::version()),
+            Self::Postgres(server) => server.name().to_owned(),
+        }
+    }
+
+    /// Ends what was started for it.
+    pub(crate) fn stop(self) {
+        match self {
+            Self::Sqlite => {}
+            Self::Postgres(server) => server.stop(),
         }
     }
 }
@@ -27,6 +37,7 @@ impl Backend {
 /// A database of its own. It is gone with this value.
 pub(crate) enum Place {
     Sqlite(Folder),
+    Postgres(Schema),
 }
 
 impl Place {
@@ -34,6 +45,7 @@ impl Place {
     pub(crate) async fn new(backend: Backend, under: &Path) -> Result<Self> {
         Ok(match backend {
             Backend::Sqlite => Self::Sqlite(Folder::new(under)?),
+            Backend::Postgres(server) => Self::Postgres(Schema::new(server).await?),
         })
     }
 
@@ -41,6 +53,7 @@ impl Place {
     pub(crate) async fn copy(&self) -> Result<Self> {
         Ok(match self {
             Self::Sqlite(folder) => Self::Sqlite(folder.copy()?),
+            Self::Postgres(schema) => Self::Postgres(schema.copy().await?),
         })
     }
 
@@ -55,9 +68,11 @@ impl Place {
     }
 
     async fn open_with(&self, options: Options) -> Result<Log> {
-        let clock = Arc::new(SystemClock);
         Ok(match self {
-            Self::Sqlite(folder) => Log::open_sqlite_with(folder.path(), clock, options).await?,
+            Self::Sqlite(folder) => {
+                Log::open_sqlite_with(folder.path(), Arc::new(SystemClock), options).await?
+            }
+            Self::Postgres(schema) => Log::open_postgres_with(&schema.url(), None, options).await?,
         })
     }
 
@@ -66,6 +81,7 @@ impl Place {
     pub(crate) async fn engine(&self) -> Result<Box<dyn Engine>> {
         Ok(match self {
             Self::Sqlite(folder) => Box::new(folder.engine()?),
+            Self::Postgres(schema) => Box::new(schema.engine()?),
         })
     }
 
@@ -74,6 +90,7 @@ impl Place {
     pub(crate) async fn tap(&self, all: bool) -> Result<Box<dyn Tap>> {
         Ok(match self {
             Self::Sqlite(folder) => Box::new(folder.tap(all)?),
+            Self::Postgres(schema) => Box::new(schema.tap(all).await?),
         })
     }
 
@@ -81,6 +98,7 @@ impl Place {
     pub(crate) async fn contents(&self) -> Result<Contents> {
         match self {
             Self::Sqlite(folder) => folder.contents(),
+            Self::Postgres(schema) => schema.contents().await,
         }
     }
 
@@ -88,6 +106,7 @@ impl Place {
     pub(crate) async fn bytes(&self) -> Result<u64> {
         match self {
             Self::Sqlite(folder) => folder.bytes(),
+            Self::Postgres(schema) => schema.bytes().await,
         }
     }
 
@@ -96,21 +115,24 @@ impl Place {
     pub(crate) async fn parts(&self) -> Result<Option<Vec<(String, u64)>>> {
         match self {
             Self::Sqlite(folder) => folder.parts(),
+            Self::Postgres(schema) => Ok(Some(schema.parts().await?)),
         }
     }
 
-    /// Selects every event's columns, in pages of so many, through the driver
-    /// that the store uses. Returns how many events there were.
-    pub(crate) async fn select_by_driver(&self, page: usize) -> Result<u64> {
+    /// Selects the columns of every event up to the last, which ends a page of so
+    /// many, through the driver that the store uses. Returns the last position.
+    pub(crate) async fn select_by_driver(&self, page: usize, last: u64) -> Result<u64> {
         match self {
-            Self::Sqlite(folder) => folder.select_by_sqlx(page).await,
+            Self::Sqlite(folder) => folder.select_bare(page, last),
+            Self::Postgres(schema) => schema.select_by_sqlx(page, last).await,
         }
     }
 
     /// The same through the thinnest driver there is.
-    pub(crate) async fn select_bare(&self, page: usize) -> Result<u64> {
+    pub(crate) async fn select_bare(&self, page: usize, last: u64) -> Result<u64> {
         match self {
-            Self::Sqlite(folder) => folder.select_bare(page),
+            Self::Sqlite(folder) => folder.select_bare(page, last),
+            Self::Postgres(schema) => schema.select_bare(page, last).await,
         }
     }
 }

@@ -1,18 +1,20 @@
 //! The one connection that writes.
 //!
-//! A batch is two round trips: look where the log ends, then append and commit in
-//! one statement, which takes the lock and refuses if the log ends elsewhere by
-//! then. Only while other servers write, too, the lock is taken first, so that a
-//! batch is judged once: three round trips, of which the first is begin and lock.
-//! What a verdict looks up stands in between, on the same connection.
+//! A batch is one round trip: append and commit in one statement, which takes the
+//! lock and refuses if the log does not end where this server's last append ended, or
+//! if a request wrote something before. After a second without a batch, and for a while
+//! after such a refusal, a look goes before it. Only while other servers write, too,
+//! the lock is taken first, so that a batch is judged once: three round trips, of which
+//! the first is begin and lock. What a verdict looks up stands in between, on the same
+//! connection.
 
 use super::clock::DatabaseClock;
-use super::failure::failure;
+use super::end::{End, First};
+use super::failure::{failure, overtaken};
 use super::intern::Interner;
 use super::rows::Statement;
-use super::{ANSWER_TIMEOUT, connect, rows, signed, within};
-use crate::backend::{Append, Failure, Head, Locked, Request, Rows, Sign};
-use ledger_core::record::Given;
+use super::{ANSWER_TIMEOUT, connect, look, rows, signed, within};
+use crate::backend::{Append, Failure, Head, Locked, Rows, Sign};
 use ledger_core::{
     DeploymentId, EventId, NodeId, Position, RequestId, StreamId, Timestamp, Version,
 };
@@ -22,12 +24,9 @@ use sqlx::types::Uuid;
 use sqlx::{AssertSqlSafe, Connection, Decode, Error, PgConnection, Postgres, Row, Type};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::sync::Notify;
-
-/// After another server came in between, so many batches take the lock first. The
-/// servers that keep writing so meet at the lock, and one alone soon goes without.
-const CROWDED_BATCHES: u32 = 16;
 
 /// The writing side of the database.
 pub(crate) struct PostgresAppender {
@@ -36,17 +35,17 @@ pub(crate) struct PostgresAppender {
     connection: Option<PgConnection>,
     names: Interner,
     clock: Arc<DatabaseClock>,
-    /// Where the log ended when it was locked or looked at, and behind what this
-    /// server committed since.
-    behind: Head,
-    /// How many events the batch appends.
-    n_events: u64,
+    /// Where the log ends, and where it will once the batch is committed.
+    end: End,
+    after: Head,
+    /// What the batch asked first.
+    first: First,
     /// Whether a transaction is open that has the lock.
     locked: bool,
-    /// How many more batches take the lock first.
-    crowded: u32,
     /// What to append at the commit, where no lock was taken.
     prepared: Option<Statement>,
+    /// The requests that are presumed to be new, by the ids of their first events.
+    presumed: HashMap<Uuid, RequestId>,
     /// Told of every commit.
     committed: Arc<Notify>,
 }
@@ -56,17 +55,20 @@ impl PostgresAppender {
         options: PgConnectOptions,
         clock: Arc<DatabaseClock>,
         committed: Arc<Notify>,
+        heard: Arc<AtomicU64>,
     ) -> Self {
+        let end = End::new(heard);
         Self {
             options,
             connection: None,
             names: Interner::default(),
             clock,
-            behind: Head { position: Position::ZERO, output: 0, signed: 0 },
-            n_events: 0,
+            after: end.head(),
+            end,
+            first: First::Look,
             locked: false,
-            crowded: 0,
             prepared: None,
+            presumed: HashMap::new(),
             committed,
         }
     }
@@ -125,28 +127,30 @@ impl PostgresAppender {
     }
 
     /// Looks where the log ends, with or without taking the lock.
-    async fn begin(&mut self, ids: &[RequestId], lock: bool) -> Result<Locked, Failure> {
+    async fn begin(
+        &mut self,
+        firsts: &HashMap<Uuid, RequestId>,
+        by: First,
+    ) -> Result<Locked, Failure> {
         self.connected().await?;
-        // A request is known by its first event, whose id is derived from it.
-        let first = |id: &RequestId| (EventId::derive(*id, 0).uuid(), *id);
-        let firsts: HashMap<Uuid, RequestId> = ids.iter().map(first).collect();
         let mut connection = self.take()?;
-        let answer = if lock {
-            let sql = AssertSqlSafe(begin_and_lock(firsts.keys()));
+        let answer = if by == First::Lock {
+            let sql = AssertSqlSafe(look::begin_and_lock(firsts.keys()));
             within(ANSWER_TIMEOUT, sqlx::raw_sql(sql).fetch_all(&mut connection)).await
         } else {
             let ids: Vec<Uuid> = firsts.keys().copied().collect();
-            within(ANSWER_TIMEOUT, sqlx::query(LOOK).bind(ids).fetch_all(&mut connection)).await
+            let look = sqlx::query(look::LOOK).bind(ids);
+            within(ANSWER_TIMEOUT, look.fetch_all(&mut connection)).await
         };
         let rows = self.answered(connection, answer)?;
-        self.locked = lock;
-        let first = rows.first().ok_or(Error::RowNotFound);
-        let (head, clock) = first.and_then(head).map_err(failure)?;
+        self.locked = by == First::Lock;
+        let row = rows.first().ok_or(Error::RowNotFound);
+        let (head, clock) = row.and_then(look::head).map_err(failure)?;
         self.clock.hear(clock);
-        self.behind = head;
+        self.end.told(head, by);
         let mut requests = HashMap::new();
         for row in &rows {
-            requests.extend(request(row, &firsts).map_err(failure)?);
+            requests.extend(look::request(row, firsts).map_err(failure)?);
         }
         Ok(Locked { head, requests })
     }
@@ -154,12 +158,15 @@ impl PostgresAppender {
     /// Runs the statement that appends.
     async fn append(&mut self, statement: Statement) -> Result<(), Failure> {
         let row = self.row(statement).await?.ok_or_else(|| failure(Error::RowNotFound))?;
-        self.names.told(rows::numbers(&row).map_err(failure)?);
+        let (clock, numbers) = rows::answer(&row).map_err(failure)?;
+        self.clock.hear(clock);
+        self.names.told(numbers);
         Ok(())
     }
 
     async fn roll_back(&mut self) {
         self.names.abandoned();
+        self.end.forget();
         self.prepared = None;
         if std::mem::take(&mut self.locked)
             && self.connection.is_some()
@@ -170,67 +177,35 @@ impl PostgresAppender {
     }
 }
 
-/// What `ledger.lock` tells, without the lock: all of it as of one moment.
-const LOOK: &str = "SELECT h.position, h.output, h.signed, \
-     (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS clock, \
-     e.event_id, e.position AS first, e.given, e.events \
-     FROM ledger.head h LEFT JOIN (unnest($1::uuid[]) f (id) \
-     JOIN ledger.events e ON ledger.id_key(e.event_id) = ledger.id_key(f.id) AND e.event_id = f.id) \
-     ON true WHERE h.id = 1";
-
-/// One round trip for both. PostgreSQL takes several statements only as text, and
-/// all that stands in it are UUIDs.
-fn begin_and_lock<'a>(firsts: impl Iterator<Item = &'a Uuid>) -> String {
-    let firsts: Vec<String> = firsts.map(Uuid::to_string).collect();
-    let firsts = firsts.join(",");
-    format!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT * FROM ledger.lock('{{{firsts}}}')"
-    )
-}
-
-fn head(row: &PgRow) -> Result<(Head, Timestamp), Error> {
-    let number = |column: &str| {
-        let value: i64 = row.try_get(column)?;
-        u64::try_from(value).map_err(|error| Error::Decode(Box::new(error)))
-    };
-    let head = Head {
-        position: Position(number("position")?),
-        output: number("output")?,
-        signed: number("signed")?,
-    };
-    Ok((head, Timestamp::from_micros(row.try_get("clock")?)))
-}
-
-/// Reads which request a row is about; `None` if it is about none.
-fn request(
-    row: &PgRow,
-    firsts: &HashMap<Uuid, RequestId>,
-) -> Result<Option<(RequestId, Request)>, Error> {
-    let found: Option<Uuid> = row.try_get("event_id")?;
-    let Some(id) = found.and_then(|found| firsts.get(&found)) else { return Ok(None) };
-    let damaged = |what: &str| Error::Decode(what.into());
-    let digest: Vec<u8> = row.try_get("given")?;
-    let digest = digest.try_into().map_err(|_| damaged("given has not 8 bytes"))?;
-    let (first, events): (i64, Option<i32>) = (row.try_get("first")?, row.try_get("events")?);
-    let first = u64::try_from(first).map_err(|_| damaged("a position is negative"))?;
-    let events = u32::try_from(events.unwrap_or(1))
-        .map_err(|_| damaged("a number of events is negative"))?;
-    let given = Given { digest, events };
-    Ok(Some((*id, Request { first: Position(first), given })))
-}
-
 impl Append for PostgresAppender {
     const SHARED: bool = true;
     const THREAD: bool = false;
 
     async fn lock(&mut self, ids: &[RequestId]) -> Result<Locked, Failure> {
-        let (known, lock) = (self.behind.position, self.crowded > 0);
-        let locked = self.begin(ids, lock).await?;
-        self.crowded = match locked.head.position > known {
-            true if lock => CROWDED_BATCHES,
-            _ => self.crowded.saturating_sub(1),
-        };
-        Ok(locked)
+        // A request is known by its first event, whose id is derived from it.
+        let id = |id: &RequestId| (EventId::derive(*id, 0).uuid(), *id);
+        let firsts: HashMap<Uuid, RequestId> = ids.iter().map(id).collect();
+        self.first = if self.connection.is_some() { self.end.first() } else { First::Look };
+        if self.first != First::Presume {
+            self.presumed.clear();
+            return self.begin(&firsts, self.first).await;
+        }
+        self.presumed = firsts;
+        Ok(Locked { head: self.end.head(), requests: HashMap::new() })
+    }
+
+    async fn confirm(&mut self) -> Result<(), Failure> {
+        let presumed = std::mem::take(&mut self.presumed);
+        if self.first != First::Presume {
+            return Ok(());
+        }
+        let behind = self.end.head();
+        let looked = self.begin(&presumed, First::Look).await?;
+        if looked.head == behind && looked.requests.is_empty() {
+            return Ok(());
+        }
+        self.end.refused(First::Presume);
+        Err(overtaken())
     }
 
     async fn stream_version(&mut self, stream: &StreamId) -> Result<Version, Failure> {
@@ -268,8 +243,18 @@ impl Append for PostgresAppender {
     }
 
     async fn insert(&mut self, rows: &Rows) -> Result<(), Failure> {
-        let statement = rows::statement(rows, &mut self.names, self.behind);
-        self.n_events = rows.records.len() as u64;
+        let behind = self.end.head();
+        let mut absent = std::mem::take(&mut self.presumed);
+        for record in rows.records.iter().filter(|record| record.given.is_some()) {
+            absent.remove(&record.event_id.uuid());
+        }
+        let absent = absent.into_keys().collect();
+        let statement = rows::statement(rows, &mut self.names, behind, absent);
+        self.after = Head {
+            position: Position(behind.position.0 + rows.records.len() as u64),
+            output: behind.output + rows.outputs.len() as u64,
+            signed: rows.checkpoints.last().map_or(behind.signed, |signed| signed.size),
+        };
         if self.locked {
             return self.append(statement).await;
         }
@@ -284,12 +269,12 @@ impl Append for PostgresAppender {
         };
         if let Err(failure) = done {
             if failure.overtaken {
-                self.crowded = CROWDED_BATCHES;
+                self.end.refused(self.first);
             }
             return Err(failure);
         }
         self.locked = false;
-        self.behind.position.0 += self.n_events;
+        self.end.appended(self.after);
         self.names.committed();
         self.committed.notify_one();
         Ok(())
@@ -300,7 +285,7 @@ impl Append for PostgresAppender {
     }
 
     async fn probe(&mut self) -> Result<Head, Failure> {
-        let locked = self.begin(&[], true).await;
+        let locked = self.begin(&HashMap::new(), First::Lock).await;
         // The lock is a write, so that a database that takes none shows itself.
         let committed = match locked {
             Ok(locked) => self.run("COMMIT").await.map(|()| locked.head),

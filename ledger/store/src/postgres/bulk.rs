@@ -41,10 +41,11 @@ pub(crate) async fn open_bulk(url: &str) -> Result<(PostgresBulk, PostgresReader
 
 impl Bulk for PostgresBulk {
     async fn insert(&mut self, rows: &Rows) -> Result<(), Failure> {
-        let statement = rows::statement(rows, &mut self.names, self.behind);
+        let statement = rows::statement(rows, &mut self.names, self.behind, Vec::new());
         let row = statement.fetch_optional(&mut self.connection).await.map_err(failure)?;
         let row = row.ok_or_else(|| failure(Error::RowNotFound))?;
-        self.names.told(rows::numbers(&row).map_err(failure)?);
+        let (_, numbers) = rows::answer(&row).map_err(failure)?;
+        self.names.told(numbers);
         // Good for the rest of the transaction, and with it for ever or not at all.
         self.names.committed();
         self.behind.position.0 += rows.records.len() as u64;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// The database's clock, as it was last heard, moved on by the time that passed
-/// since. Every lock brings it anew, so that asking for it costs no round trip,
+/// since. Every answer to the writer brings it anew, so that asking for it costs no round trip,
 /// and a jump of it shows at the write after.
 #[derive(Default)]
 pub(crate) struct DatabaseClock {

@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 /// The error of `ledger.append` when the log ends elsewhere than the writer believes.
 const OVERTAKEN: &str = "LG001";
+/// The error when a request wrote something that the writer believes to be new.
+const REPEATED: &str = "LG002";
 
 /// Says what a failure means, and what to do about it.
 pub(super) fn failure(error: Error) -> Failure {
@@ -27,10 +29,18 @@ pub(super) fn failure(error: Error) -> Failure {
     Failure {
         surroundings,
         refused: is_refusal(&error),
-        overtaken: code(&error).as_deref() == Some(OVERTAKEN),
+        overtaken: matches!(code(&error).as_deref(), Some(OVERTAKEN | REPEATED)),
         why: why.to_owned(),
         source: Box::new(error),
     }
+}
+
+/// Returns what a batch fails with whose verdicts were taken from another log than is
+/// there.
+pub(super) fn overtaken() -> Failure {
+    let (surroundings, why) = by_code(OVERTAKEN);
+    let source = "the log went on after the batch was judged".into();
+    Failure { surroundings, refused: true, overtaken: true, why: why.to_owned(), source }
 }
 
 /// Returns the SQLSTATE.

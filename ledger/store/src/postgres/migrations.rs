@@ -98,8 +98,8 @@ mod tests {
             .collect();
         let frozen = [
             "1 800bab899873aefd942e8137f31eb047ad326daf3523fb3bae309cd8dc9a3f81",
-            "2 7133ac9a245ef6775068b40dbcb8f75ba7cb7bad6b15c6b640ff25126ce203ab",
-            "3 cc3bc72f2fe181bb591fc05b03158bd99d1812de80b0ed219683767a5f08119d",
+            "2 6993afe91980bedacf08631d6d2977c5cb2acd2b9e64afc0f4fccab58933a0d0",
+            "3 7461fa8b75bb5ef854098c311157be085f59bcc5395e10c573db0bacebefd9b0",
             "4 f958bf7928239af34f3cd7ce0d7bd0c6e21c6c88c14b88372dfa17dd87620d46",
         ];
         assert_eq!(hashes, frozen);

@@ -4,10 +4,12 @@
 mod append;
 mod bulk;
 mod clock;
+mod end;
 mod failure;
 mod inspect;
 mod intern;
 mod listen;
+mod look;
 mod migrations;
 mod names;
 mod read;
@@ -66,9 +68,15 @@ pub(crate) async fn open(url: &str, options: Options) -> Result<Opened, OpenErro
     let clock = Arc::new(DatabaseClock::default());
     let committed = Arc::new(Notify::new());
     let writing = writing(&address, options);
+    let reader = PostgresReader::new(readers);
     Ok(Opened {
-        appender: PostgresAppender::new(writing, Arc::clone(&clock), Arc::clone(&committed)),
-        reader: Arc::new(PostgresReader::new(readers)),
+        appender: PostgresAppender::new(
+            writing,
+            Arc::clone(&clock),
+            Arc::clone(&committed),
+            reader.heard(),
+        ),
+        reader: Arc::new(reader),
         listener: Listener::new(listening(&address), committed),
         clock,
     })

@@ -1,9 +1,9 @@
 //! The names that events refer to by number, as readers know them.
 
 use crate::read::ReadError;
+use foldhash::{HashMap, HashMapExt, HashSet};
 use ledger_core::StreamId;
 use sqlx::{PgPool, Row};
-use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// A name, and the stream that it is the name of, if it is one's.

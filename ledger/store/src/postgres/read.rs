@@ -14,6 +14,8 @@ use sqlx::query::Query;
 use sqlx::types::Uuid;
 use sqlx::{PgPool, Postgres, Row};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The columns of an event, in the order of `row`. Names are looked up apart, for
 /// the same few come again and again.
@@ -42,13 +44,20 @@ macro_rules! events {
 pub(crate) struct PostgresReader {
     pool: PgPool,
     names: Names,
+    /// The newest position that was heard of, for the writer: what is read up to there,
+    /// it may not judge without.
+    heard: Arc<AtomicU64>,
 }
 
 type Question<'q> = Query<'q, Postgres, PgArguments>;
 
 impl PostgresReader {
     pub(super) fn new(pool: PgPool) -> Self {
-        Self { pool, names: Names::default() }
+        Self { pool, names: Names::default(), heard: Arc::default() }
+    }
+
+    pub(super) fn heard(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.heard)
     }
 
     /// Returns where the log and the output end.
@@ -59,7 +68,9 @@ impl PostgresReader {
             let value: i64 = row.try_get(column).map_err(database)?;
             Ok(u64::try_from(value).unwrap_or_default())
         };
-        Ok((Position(number("position")?), number("output")?))
+        let (position, output) = (number("position")?, number("output")?);
+        self.heard.fetch_max(position, Ordering::Relaxed);
+        Ok((Position(position), output))
     }
 
     /// Reads rows while their bytes fit one page, and checks each against the last.
@@ -70,6 +81,7 @@ impl PostgresReader {
         mut check: impl FnMut(&Record) -> Result<(), ReadError>,
     ) -> Result<Vec<Record>, ReadError> {
         let rows = self.rows(query, annexes).await?;
+        rows.first().map_or(Ok(()), row::check_types)?;
         let names = self.names.of(&self.pool, row::names(&rows)?).await?;
         let mut records = Vec::with_capacity(rows.len());
         for row in &rows {

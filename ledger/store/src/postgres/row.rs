@@ -3,6 +3,7 @@
 
 use super::names::Name;
 use crate::read::{ReadError, StoredOutput};
+use foldhash::{HashMap, HashSet};
 use ledger_core::merkle::{TILE_WIDTH, Tile, TileId};
 use ledger_core::record::{ActorKind, Given};
 use ledger_core::{
@@ -10,8 +11,7 @@ use ledger_core::{
 };
 use sqlx::postgres::PgRow;
 use sqlx::types::Uuid;
-use sqlx::{Decode, Postgres, Row as _, Type, ValueRef};
-use std::collections::{HashMap, HashSet};
+use sqlx::{Column as _, Decode, Postgres, Row as _, Type, TypeInfo, ValueRef};
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -72,6 +72,8 @@ type NamesOfPage = HashMap<i32, Arc<Name>>;
 struct Cells<'r> {
     row: &'r PgRow,
     position: Position,
+    /// Whether the columns are known to have the types that they should have.
+    checked: bool,
 }
 
 impl<'r> Cells<'r> {
@@ -87,7 +89,11 @@ impl<'r> Cells<'r> {
         &self,
         column: Column,
     ) -> Result<Option<T>, ReadError> {
-        self.row.try_get(column.1).map_err(|error| match error {
+        let value = match self.checked {
+            true => self.row.try_get_unchecked(column.1),
+            false => self.row.try_get(column.1),
+        };
+        value.map_err(|error| match error {
             sqlx::Error::ColumnDecode { source, .. } => self.corrupt(column, source),
             error => ReadError::Database(Box::new(error)),
         })
@@ -171,11 +177,11 @@ impl<'r> Cells<'r> {
     }
 }
 
-/// Returns the numbers of the names that rows refer to.
+/// Returns the numbers of the names that rows of a query for events refer to.
 pub(super) fn names(rows: &[PgRow]) -> Result<HashSet<i32>, ReadError> {
-    let mut numbers = HashSet::new();
+    let mut numbers = HashSet::default();
     for row in rows {
-        let cells = cells(row, POSITION)?;
+        let cells = checked(row)?;
         numbers.insert(cells.stream()?);
         numbers.insert(cells.get(TYPE)?);
         numbers.insert(cells.get(ACTOR)?);
@@ -192,9 +198,41 @@ pub(super) fn weight(row: &PgRow, annexes: bool) -> Result<usize, ReadError> {
     Ok(bytes(PAYLOAD)? + if annexes { bytes(ANNEX)? } else { 0 })
 }
 
-/// Reads a row of a query for events.
-pub(super) fn record(row: &PgRow, names: &NamesOfPage, annexes: bool) -> Result<Record, ReadError> {
+/// Checks that a query for events is answered by columns of the types that they should
+/// have. All rows of an answer have the same.
+pub(super) fn check_types(row: &PgRow) -> Result<(), ReadError> {
+    const TYPES: [(Column, &str); 16] = [
+        (POSITION, "INT8"),
+        (PLACE, "INT8"),
+        (EVENT_ID, "UUID"),
+        (TYPE, "INT4"),
+        (RECORDED_AT, "INT8"),
+        (LAG, "INT8"),
+        (ACTOR_KIND, "INT2"),
+        (ACTOR, "INT4"),
+        (CORRELATION_ID, "UUID"),
+        (CAUSATION_ID, "UUID"),
+        (ANNEX_DIGEST, "BYTEA"),
+        (GIVEN, "BYTEA"),
+        (EVENTS, "INT4"),
+        (PAYLOAD, "BYTEA"),
+        // Only where annexes were asked for.
+        (ANNEX_SALT, "BYTEA"),
+        (ANNEX, "BYTEA"),
+    ];
     let cells = cells(row, POSITION)?;
+    for (column, name) in TYPES {
+        let kind = row.columns().get(column.1).map(|column| column.type_info().name());
+        if kind.is_some_and(|kind| kind != name) {
+            return Err(cells.corrupt(column, format_args!("it is no {name}")));
+        }
+    }
+    Ok(())
+}
+
+/// Reads a row of a query for events, whose types were checked.
+pub(super) fn record(row: &PgRow, names: &NamesOfPage, annexes: bool) -> Result<Record, ReadError> {
+    let cells = checked(row)?;
     let place = cells.number(PLACE)?;
     let name = names.get(&cells.stream()?);
     let stream = name.and_then(|name| name.stream.clone());
@@ -232,7 +270,7 @@ pub(super) fn annex(row: &PgRow) -> Result<(Position, Result<SealedAnnex, ReadEr
 /// Reads a row of a query for output.
 pub(super) fn output(row: &PgRow) -> Result<StoredOutput, ReadError> {
     let (cursor, deployment) = output_owner(row)?;
-    let cells = Cells { row, position: Position(cursor) };
+    let cells = Cells { row, position: Position(cursor), checked: false };
     Ok(StoredOutput {
         cursor,
         deployment,
@@ -258,6 +296,14 @@ pub(super) fn tile(row: &PgRow, id: TileId) -> Result<Tile, ReadError> {
 
 fn cells(row: &PgRow, position: Column) -> Result<Cells<'_>, ReadError> {
     // Until it is known, there is no better position to name.
-    let position = Cells { row, position: Position::ZERO }.number(position)?;
-    Ok(Cells { row, position: Position(position) })
+    let nowhere = Cells { row, position: Position::ZERO, checked: false };
+    let position = nowhere.number(position)?;
+    Ok(Cells { row, position: Position(position), checked: false })
+}
+
+/// The same of an event whose types were checked.
+fn checked(row: &PgRow) -> Result<Cells<'_>, ReadError> {
+    let nowhere = Cells { row, position: Position::ZERO, checked: true };
+    let position = nowhere.number(POSITION)?;
+    Ok(Cells { row, position: Position(position), checked: true })
 }

@@ -3,20 +3,26 @@
 use super::intern::Interner;
 use super::signed;
 use crate::backend::{Head, Rows};
-use ledger_core::Record;
-use sqlx::postgres::PgArguments;
+use ledger_core::{Record, Timestamp};
+use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::types::Uuid;
-use sqlx::{Postgres, Row};
+use sqlx::{Error, Postgres, Row};
 
 /// Appends behind what was seen as the end. The arguments stand in the
 /// order of `ledger.append` in `migrations/postgres`.
 const APPEND: &str = "SELECT ledger.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
      $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, \
-     $32)";
+     $32, $33)";
 
-/// Returns the statement that appends everything.
-pub(super) fn statement(rows: &Rows, names: &mut Interner, behind: Head) -> Statement {
+/// Returns the statement that appends everything, if the log ends there and has none
+/// of the events that are believed to be absent.
+pub(super) fn statement(
+    rows: &Rows,
+    names: &mut Interner,
+    behind: Head,
+    absent: Vec<Uuid>,
+) -> Statement {
     let records = &rows.records;
     let streams: Vec<i32> =
         records.iter().map(|record| names.number(&record.stream.to_string())).collect();
@@ -40,7 +46,7 @@ pub(super) fn statement(rows: &Rows, names: &mut Interner, behind: Head) -> Stat
     let query =
         query.bind(column(records, |r| r.annex_digest.as_ref().map(|digest| digest.0.as_slice())));
     let query = query.bind(column(records, |record| record.payload.as_slice()));
-    outputs(others(query.bind(names.asked().to_vec()), rows), rows, behind)
+    outputs(others(query.bind(names.asked().to_vec()), rows), rows, behind).bind(absent)
 }
 
 pub(super) type Statement = Query<'static, Postgres, PgArguments>;
@@ -78,7 +84,11 @@ fn outputs(query: Statement, rows: &Rows, behind: Head) -> Statement {
     query.bind(notes().map(|note| note.note.clone()).collect::<Vec<String>>())
 }
 
-/// Reads the numbers of the names that were asked.
-pub(super) fn numbers(row: &sqlx::postgres::PgRow) -> Result<Vec<i32>, sqlx::Error> {
-    Ok(row.try_get::<Option<Vec<i32>>, _>(0)?.unwrap_or_default())
+/// Reads what the clock said, and the numbers of the names that were asked.
+pub(super) fn answer(row: &PgRow) -> Result<(Timestamp, Vec<i32>), Error> {
+    let answer: Vec<i64> = row.try_get(0)?;
+    let damaged = || Error::Decode("ledger.append tells something else than numbers".into());
+    let (clock, numbers) = answer.split_first().ok_or_else(damaged)?;
+    let numbers = numbers.iter().map(|number| i32::try_from(*number).map_err(|_| damaged()));
+    Ok((Timestamp::from_micros(*clock), numbers.collect::<Result<_, _>>()?))
 }

@@ -29,7 +29,7 @@ pub(super) type Connect = Box<dyn Fn() -> Result<Connection, Error> + Send>;
 pub(crate) struct SqliteAppender {
     connect: Connect,
     /// Missing after a failure, until the next attempt connects anew, and while it is away.
-    engine: Option<Engine>,
+    engine: Option<Box<Engine>>,
     away: Option<Away>,
     /// Started when it is first needed.
     beside: Option<Beside>,
@@ -41,7 +41,7 @@ pub(crate) struct SqliteAppender {
 
 impl SqliteAppender {
     pub(super) fn new(connect: Connect, connection: Connection, lock: File) -> Self {
-        let engine = Some(Engine { connection, names: Interner::default() });
+        let engine = Some(Box::new(Engine { connection, names: Interner::default() }));
         Self { connect, engine, away: None, beside: None, erases: false, _lock: lock }
     }
 
@@ -54,7 +54,7 @@ impl SqliteAppender {
             self.engine = Some(engine);
             inserted.map_err(failure)?;
         }
-        self.engine.as_mut().ok_or_else(|| failure(Error::InvalidQuery))
+        self.engine.as_deref_mut().ok_or_else(|| failure(Error::InvalidQuery))
     }
 
     fn connection(&mut self) -> Result<&Connection, Failure> {
@@ -67,7 +67,7 @@ impl SqliteAppender {
                             (SELECT coalesce(max(size), 0) FROM checkpoints)";
         if self.engine.is_none() && self.away.is_none() {
             let connection = (self.connect)().map_err(failure)?;
-            self.engine = Some(Engine { connection, names: Interner::default() });
+            self.engine = Some(Box::new(Engine { connection, names: Interner::default() }));
         }
         let connection = self.connection()?;
         let head = || {
@@ -229,7 +229,8 @@ impl Append for SqliteAppender {
 
     async fn close(mut self) {
         let _ = self.engine();
-        if let Some(Engine { connection, .. }) = self.engine.take() {
+        if let Some(engine) = self.engine.take() {
+            let connection = engine.connection;
             let _ = connection.execute_batch("PRAGMA optimize");
             if let Err((_, error)) = connection.close() {
                 tracing::warn!(%error, "the database did not close cleanly; it will recover when opened");

@@ -18,9 +18,9 @@ pub(super) struct Engine {
 
 /// One batch's use of the thread.
 struct Turn {
-    engine: Engine,
+    engine: Box<Engine>,
     rows: Receiver<Rows>,
-    back: Sender<(Engine, Result<(), Error>)>,
+    back: Sender<(Box<Engine>, Result<(), Error>)>,
 }
 
 /// The thread. It ends when this is dropped.
@@ -31,7 +31,7 @@ pub(super) struct Beside {
 /// A connection that is away.
 pub(super) struct Away {
     rows: Sender<Rows>,
-    back: Receiver<(Engine, Result<(), Error>)>,
+    back: Receiver<(Box<Engine>, Result<(), Error>)>,
 }
 
 impl Beside {
@@ -44,7 +44,7 @@ impl Beside {
     }
 
     /// Gives the connection away. If the thread is gone, it comes back at once.
-    pub(super) fn begin(&self, engine: Engine) -> Result<Away, Engine> {
+    pub(super) fn begin(&self, engine: Box<Engine>) -> Result<Away, Box<Engine>> {
         let ((rows, given), (back, returned)) = (mpsc::channel(), mpsc::channel());
         match self.turns.send(Turn { engine, rows: given, back }) {
             Ok(()) => Ok(Away { rows, back: returned }),
@@ -63,7 +63,7 @@ impl Away {
     /// Waits until everything was inserted, or something failed.
     ///
     /// `None` if the thread is gone, and the transaction with it.
-    pub(super) fn recall(self) -> Option<(Engine, Result<(), Error>)> {
+    pub(super) fn recall(self) -> Option<(Box<Engine>, Result<(), Error>)> {
         drop(self.rows);
         self.back.recv().ok()
     }

@@ -113,6 +113,8 @@ impl<A: Append> Writer<A> {
         let judged = self.judge(&mut batch, n_tasks_max, verdicts).await;
         judged.map_err(failed(verdicts.len() + 1, false))?;
         if batch.is_empty() {
+            let confirmed = self.appender.confirm().await;
+            confirmed.map_err(failed(verdicts.len(), false))?;
             self.appender.abandon().await;
             return Ok(());
         }

@@ -307,7 +307,7 @@ pub(crate) fn append(behind: i64, version: &str, at: &str, id: &str) -> String {
          ARRAY[(place >> 33)::integer], ARRAY[type], ARRAY[actor], '{{NULL}}', ARRAY[actor_kind], \
          ARRAY[{id}]::uuid[], '{{NULL}}', '{{NULL}}', '{{NULL}}', '{{NULL}}', ARRAY[payload], \
          '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', \
-         2, '{{}}', '{{}}', '{{}}', '{{}}', 0, '{{}}', '{{}}') \
+         2, '{{}}', '{{}}', '{{}}', '{{}}', 0, '{{}}', '{{}}', '{{}}') \
          FROM ledger.events WHERE position = 1"
     )
 }

@@ -10,7 +10,7 @@ use sqlx::{Connection, PgConnection};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-async fn open(database: &Database) -> Log {
+pub(crate) async fn open(database: &Database) -> Log {
     Log::open_postgres(&database.service()).await.unwrap()
 }
 
@@ -276,6 +276,12 @@ async fn a_server_cut_off_in_the_middle_of_a_write_leaves_no_gap() {
     assert_eq!(first.tree().await.unwrap(), second.tree().await.unwrap());
 }
 
+/// An event for a stream that has this version.
+pub(crate) fn expecting(version: u64) -> Write {
+    let stream = StreamId::Node(node());
+    Write { expect: vec![Expectation { stream, version: Version(version) }], ..one_event() }
+}
+
 /// What was judged before another server appended is judged again after.
 #[tokio::test]
 async fn a_server_that_was_overtaken_judges_again() {
@@ -285,10 +291,6 @@ async fn a_server_that_was_overtaken_judges_again() {
     // Another server has the lock, and this one has looked before that.
     let mut other = PgConnection::connect(&database.service()).await.unwrap();
     run(&mut other, "BEGIN; SELECT * FROM ledger.lock('{}')").await.unwrap();
-    let expecting = |version| Write {
-        expect: vec![Expectation { stream: StreamId::Node(node()), version: Version(version) }],
-        ..one_event()
-    };
     let (stale, right) = (log.write(expecting(1)), log.write(expecting(2)));
     let overtake = async {
         in_the_middle(&mut database.connect().await).await;
@@ -312,7 +314,7 @@ async fn a_server_that_believes_in_an_older_end_cannot_append() {
     write(&log, one_event()).await;
     let append = "SELECT ledger.append(1, '{0}', '{1}', '{0}', '{1}', '{1}', '{1}', '{NULL}', \
          '{1}', ARRAY[gen_random_uuid()], '{NULL}', '{NULL}', '{NULL}', '{NULL}', '{x}', '{}', \
-         '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 0, '{}', '{}', '{}', '{}', 0, '{}', '{}')";
+         '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 0, '{}', '{}', '{}', '{}', 0, '{}', '{}', '{}')";
     let refused = run(&mut stale, append).await.unwrap_err();
     assert!(refused.contains("the log ends at 2"), "{refused}");
     assert_eq!(positions(log.write(one_event()).await), (3, 3));

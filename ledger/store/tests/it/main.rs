@@ -19,6 +19,7 @@ mod nodes;
 mod other_writer;
 mod partitions;
 mod postgres;
+mod presumed;
 mod properties;
 mod race;
 mod readers;
