@@ -13,6 +13,8 @@
 mod archive;
 mod backend;
 mod clock;
+#[cfg(test)]
+mod frozen;
 mod limits;
 mod log;
 mod open;

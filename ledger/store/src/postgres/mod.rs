@@ -10,7 +10,7 @@ mod inspect;
 mod intern;
 mod listen;
 mod look;
-mod migrations;
+pub(crate) mod migrations;
 mod names;
 mod read;
 mod row;

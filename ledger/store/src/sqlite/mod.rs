@@ -7,7 +7,7 @@ mod bulk;
 mod cells;
 mod insert;
 mod intern;
-mod migrations;
+pub(crate) mod migrations;
 mod names;
 mod pool;
 mod read;
