@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::fs::File;
 
 /// Events that are worth the way to another thread.
-const HANDED_OVER: usize = 32;
+const HANDED_OVER: usize = 128;
 
 /// Makes the connection that writes.
 pub(super) type Connect = Box<dyn Fn() -> Result<Connection, Error> + Send>;

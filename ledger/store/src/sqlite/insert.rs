@@ -14,7 +14,7 @@ use rusqlite::{Connection, Error, Statement, ToSql, params};
 use std::sync::LazyLock;
 
 /// Rows of one statement, the most first. More than some dozen gain nothing.
-const CHUNKS: [usize; 4] = [32, 8, 2, 1];
+const CHUNKS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 
 /// Inserts everything, in the order that the guards demand.
 pub(super) fn rows(
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn chunks_hold_every_row_once_and_have_few_sizes() {
-        for n_rows in [0, 1, 2, 3, 31, 32, 33, 63, 1_000] {
+        for n_rows in [0, 1, 2, 3, 63, 64, 65, 127, 1_000] {
             let rows: Vec<usize> = (0..n_rows).collect();
             let chunks: Vec<&[usize]> = chunks(&rows).collect();
             assert_eq!(chunks.concat(), rows);

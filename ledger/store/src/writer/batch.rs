@@ -1,6 +1,6 @@
 //! One batch: the rows that its requests add, and what they may look up.
 
-use crate::backend::{Append, Erasure, Head, Request, Rows, SignedNote};
+use crate::backend::{Append, Erasure, Failure, Head, Request, Rows, SignedNote};
 use crate::limits;
 use crate::read::StoredOutput;
 use crate::write::{OutputError, OutputWrite, Write, WriteError, Written};
@@ -12,6 +12,9 @@ use ledger_core::{
     Timestamp, Version,
 };
 use std::collections::HashMap;
+
+/// Events of a request that are encoded before the first of them is placed.
+const ENCODED_AHEAD: usize = 64;
 
 /// What will be committed together.
 pub(crate) struct Batch {
@@ -88,23 +91,33 @@ impl Batch {
 
     /// Gives events their places, applies them, and hands over what can be.
     ///
-    /// Every bound is checked before the first event is placed, so that a refused
-    /// request leaves nothing behind.
+    /// The bounds of the first events are checked before one is placed, so that a
+    /// refused request leaves nothing behind. Of a large request, later ones are
+    /// encoded while earlier ones are inserted: if one is beyond its bounds, the
+    /// batch fails, and each of its requests is judged again by itself.
     pub(crate) fn place(
         &mut self,
         folded: &mut Folded,
         appender: &mut impl Append,
         write: &Write,
         events: &[NewEvent],
-    ) -> Result<Written, WriteError> {
-        let encoded = encode(write, events)?;
-        if encoded.is_empty() {
-            return Ok(Written { positions: None, repeated: false });
-        }
+    ) -> Result<Result<Written, WriteError>, Failure> {
+        let (ahead, later) = events.split_at(events.len().min(ENCODED_AHEAD));
+        let encoded = check(write, events)
+            .and_then(|()| ahead.iter().map(encode_event).collect::<Result<Vec<_>, _>>());
+        let encoded = match encoded {
+            Ok(encoded) if encoded.is_empty() => {
+                return Ok(Ok(Written { positions: None, repeated: false }));
+            }
+            Ok(encoded) => encoded,
+            Err(error) => return Ok(Err(error)),
+        };
         let first = folded.position.next();
         // Bounded far below by WRITE_EVENTS_MAX.
-        let given = Given::new(write.given, u32::try_from(encoded.len()).unwrap_or(u32::MAX));
+        let given = Given::new(write.given, u32::try_from(events.len()).unwrap_or(u32::MAX));
+        let encoded = encoded.into_iter().map(Ok).chain(later.iter().map(encode_event));
         for (ordinal, encoded) in (0..).zip(encoded) {
+            let encoded = encoded.map_err(half_placed)?;
             self.bytes += encoded.payload.len();
             let given = (ordinal == 0).then_some(given);
             let (record, event) = self.record(folded, write, ordinal, given, encoded);
@@ -120,7 +133,7 @@ impl Batch {
         }
         let request = Request { first, given };
         self.requests.insert(write.request_id, request);
-        Ok(Written { positions: Some((first, request.last())), repeated: false })
+        Ok(Ok(Written { positions: Some((first, request.last())), repeated: false }))
     }
 
     fn record<'a>(
@@ -202,8 +215,8 @@ pub(crate) fn check_output(output: &OutputWrite) -> Result<(), OutputError> {
     Ok(())
 }
 
-/// Encodes the events of a write, and holds them against the bounds.
-fn encode<'a>(write: &Write, events: &'a [NewEvent]) -> Result<Vec<Encoded<'a>>, WriteError> {
+/// Holds what is the whole write's against its bounds.
+fn check(write: &Write, events: &[NewEvent]) -> Result<(), WriteError> {
     if events.len() > limits::WRITE_EVENTS_MAX {
         let what = format!("{} events; at most {} fit", events.len(), limits::WRITE_EVENTS_MAX);
         return Err(WriteError::TooLarge { what });
@@ -215,7 +228,18 @@ fn encode<'a>(write: &Write, events: &'a [NewEvent]) -> Result<Vec<Encoded<'a>>,
             what: format!("the actor's id must have 1 to {max} bytes"),
         });
     }
-    events.iter().map(encode_event).collect()
+    Ok(())
+}
+
+/// A request that is refused when a part of it is already placed.
+fn half_placed(error: WriteError) -> Failure {
+    Failure {
+        surroundings: false,
+        refused: true,
+        overtaken: false,
+        why: error.to_string(),
+        source: Box::new(error),
+    }
 }
 
 fn encode_event(event: &NewEvent) -> Result<Encoded<'_>, WriteError> {

@@ -51,7 +51,7 @@ pub(super) async fn judge_write<A: Append>(
             }
         }
     }
-    Ok(batch.place(folded, appender, write, events))
+    batch.place(folded, appender, write, events)
 }
 
 /// Makes sure that the version of a stream is known.

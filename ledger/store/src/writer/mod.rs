@@ -15,13 +15,14 @@ mod task;
 
 pub(crate) use folded::Folded;
 pub(crate) use task::Task;
+use task::Verdict;
 
 use crate::backend::{Append, Failure, Read};
 use crate::clock::Clock;
 use crate::limits;
 use crate::open::{OpenError, Readiness};
 use crate::read::ReadError;
-use crate::write::OutputError;
+use crate::write::{OutputError, WriteError};
 use attempt::Failed;
 use clock_rule::ClockRule;
 use ledger_core::Position;
@@ -198,6 +199,16 @@ impl<A: Append> Writer<A> {
     fn refuse(&mut self, failed: Failed) {
         let Failed { n_tasks, failure, in_doubt } = failed;
         let Failure { surroundings, why, source, .. } = failure;
+        let source = match source.downcast::<WriteError>() {
+            // No failure of the database, but a verdict that came when a part of it was placed.
+            Ok(verdict) => {
+                if let Some(task) = self.waiting.pop_front() {
+                    task.answer(Verdict::Write(Err(*verdict)));
+                }
+                return;
+            }
+            Err(source) => source,
+        };
         tracing::error!(n_tasks, in_doubt, error = %source, "the database failed while writing: {why}");
         // First, so that who hears the refusal finds the log not ready.
         if surroundings {

@@ -151,7 +151,8 @@ async fn a_batch_that_is_inserted_while_it_is_judged_is_whole_or_not_at_all() {
     };
     // In the first rows that go to the other thread, in later ones, in those that
     // do not fill a dozen, and in none.
-    for (n_events, at) in [(200, 3), (200, 31), (200, 32), (200, 150), (200, 199), (10_000, 5_000)]
+    for (n_events, at) in
+        [(400, 3), (400, 127), (400, 128), (400, 250), (400, 399), (10_000, 5_000)]
     {
         let (bad, good) =
             tokio::join!(log.write(poisoned(n_events, at)), log.write(poisoned(40, usize::MAX)));

@@ -146,7 +146,7 @@ pub(super) async fn what_is_too_large_is_refused(place: &Place) {
         ci: None,
     };
     let payload = NewEvent::new(StreamId::Node(node()), large);
-    too_large(log.write(events(vec![payload])).await);
+    too_large(log.write(events(vec![payload.clone()])).await);
     let many = vec![created("a"); 2 * limits::ACTIVATION_AGENTS_MAX + 2];
     too_large(log.write(events(many)).await);
     for id in [String::new(), "x".repeat(129)] {
@@ -155,6 +155,20 @@ pub(super) async fn what_is_too_large_is_refused(place: &Place) {
     }
     assert_eq!(*log.head().borrow(), Position(0));
     assert_eq!(positions(log.write(one_event()).await), (1, 1));
+    // Also when it is found late, in the middle of a batch: its neighbours stand.
+    for at in [0, 63, 64, 199] {
+        let large =
+            (0..200).map(|n| if n == at { payload.clone() } else { created(&format!("w{n}")) });
+        let before = log.head().borrow().0;
+        let (first, large, last) = tokio::join!(
+            log.write(one_event()),
+            log.write(events(large.collect())),
+            log.write(one_event())
+        );
+        too_large(large);
+        assert_eq!(positions(first), (before + 1, before + 1));
+        assert_eq!(positions(last), (before + 2, before + 2));
+    }
 }
 
 pub(super) async fn a_command_without_effect_appends_nothing(place: &Place) {
