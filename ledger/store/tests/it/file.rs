@@ -150,7 +150,7 @@ async fn a_batch_that_is_inserted_while_it_is_judged_is_whole_or_not_at_all() {
         events((0..n_events).map(event).collect())
     };
     // In the first rows that go to the other thread, in later ones, in those that
-    // do not fill a dozen, and in none.
+    // do not fill a hundred.
     for (n_events, at) in
         [(400, 3), (400, 127), (400, 128), (400, 250), (400, 399), (10_000, 5_000)]
     {
