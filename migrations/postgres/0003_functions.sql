@@ -31,6 +31,9 @@ $$;
 -- those of which the batch has events, the guard of the events sees to it; of the
 -- others, the ids of their first events are `absent`.
 --
+-- `behind_id` is the event at the end, if the one who appends has read it: another
+-- one there is another log.
+--
 -- A stream, type or actor is the number of its name or, below 0, its place in the
 -- list of names. Returned is what the clock says, and behind it the numbers of those.
 CREATE FUNCTION ledger.append(
@@ -44,7 +47,7 @@ CREATE FUNCTION ledger.append(
     erased bigint[], ordered bigint[],
     behind_output bigint, starts bigint[], stored bigint[], deployments uuid[], pieces bytea[],
     behind_signed bigint, sizes bigint[], notes text[],
-    absent uuid[]
+    absent uuid[], behind_id uuid DEFAULT NULL
 ) RETURNS bigint[]
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = ledger, pg_temp AS $$
@@ -53,6 +56,7 @@ DECLARE
     last bigint := behind + cardinality(ids);
     n_names integer := 0;
     numbers integer[];
+    clock bigint;
 BEGIN
     SELECT * INTO h FROM head WHERE id = 1 FOR UPDATE;
     IF behind <> h.position OR (behind_output <> h.output AND cardinality(starts) > 0)
@@ -61,6 +65,29 @@ BEGIN
         RAISE EXCEPTION 'the log ends at %, its output at %, its checkpoints at %, not at %, % and %',
             h.position, h.output, h.signed, behind, behind_output, behind_signed
             USING ERRCODE = 'LG001';
+    END IF;
+    IF behind_id IS NOT NULL
+        AND NOT EXISTS (SELECT FROM events WHERE position = behind AND event_id = behind_id)
+    THEN
+        RAISE EXCEPTION 'the event at % is another one than %', behind, behind_id
+            USING ERRCODE = 'LG003';
+    END IF;
+    -- What no server asks for, and what would stay for ever.
+    IF cardinality(recorded) <> cardinality(ids) THEN
+        RAISE EXCEPTION 'events: not every column has as many values';
+    END IF;
+    IF (SELECT count(DISTINCT n) FILTER (WHERE n < 0) <> cardinality(new_names)
+            OR coalesce(bool_or(n = 0 OR n > h.names OR n < -cardinality(new_names)), false)
+        FROM unnest(streams || types || actors) n)
+    THEN
+        RAISE EXCEPTION 'names: a number names nothing, or a name is for no event';
+    END IF;
+    IF EXISTS (SELECT FROM unnest(annex_positions) p WHERE p <= behind) THEN
+        RAISE EXCEPTION 'annexes: an annex comes with its event';
+    END IF;
+    clock := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+    IF recorded[cardinality(recorded)] > greatest(h.recorded_at, clock + 86400000000) THEN
+        RAISE EXCEPTION 'events: recorded_at lies more than a day ahead of the clock';
     END IF;
     IF cardinality(absent) > 0 AND EXISTS (
         SELECT FROM unnest(absent) a (id)

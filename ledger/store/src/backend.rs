@@ -70,6 +70,8 @@ pub(crate) struct SignedNote {
 /// What one transaction appends.
 #[derive(Default)]
 pub(crate) struct Rows {
+    /// The event that all of it goes behind, if that was read.
+    pub(crate) behind: Option<EventId>,
     pub(crate) records: Vec<Record>,
     /// The tiles that the records made full, the lower levels first.
     pub(crate) tiles: Vec<Tile>,

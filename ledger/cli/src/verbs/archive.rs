@@ -27,7 +27,7 @@ Examples:
   ledger import --archive ledger.archive --data /srv/ledger
   ledger import --archive ledger.archive --database postgres://ledger@db.example.org/ledger
 
-SQLite to PostgreSQL is an export and an import. Positions, ids, annexes, output and checkpoints are kept, and so is the root of the tree, which is computed anew. An import that is broken off leaves nothing; do it again.
+SQLite to PostgreSQL is an export, `ledger migrate` on the new database, and an import. Positions, ids, annexes, output and checkpoints are kept, and so is the root of the tree, which is computed anew. An import that is broken off leaves nothing; do it again.
 
 The keys of a server are in no archive: copy token-key, node and signing-key from the old data folder before the server starts.";
 

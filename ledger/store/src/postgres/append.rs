@@ -10,7 +10,7 @@
 
 use super::clock::DatabaseClock;
 use super::end::{End, First};
-use super::failure::{failure, overtaken};
+use super::failure::{failure, is_usable, overtaken};
 use super::intern::Interner;
 use super::rows::Statement;
 use super::{ANSWER_TIMEOUT, connect, look, rows, signed, within};
@@ -86,7 +86,7 @@ impl PostgresAppender {
         connection: PgConnection,
         answer: Result<T, Error>,
     ) -> Result<T, Failure> {
-        if matches!(answer, Ok(_) | Err(Error::Database(_))) {
+        if answer.as_ref().map_or_else(is_usable, |_| true) {
             self.connection = Some(connection);
         }
         answer.map_err(failure)
@@ -134,6 +134,8 @@ impl PostgresAppender {
     ) -> Result<Locked, Failure> {
         self.connected().await?;
         let mut connection = self.take()?;
+        // Before it is: a wait for the lock that fails leaves a transaction open, too.
+        self.locked = by == First::Lock;
         let answer = if by == First::Lock {
             let sql = AssertSqlSafe(look::begin_and_lock(firsts.keys()));
             within(ANSWER_TIMEOUT, sqlx::raw_sql(sql).fetch_all(&mut connection)).await
@@ -143,7 +145,6 @@ impl PostgresAppender {
             within(ANSWER_TIMEOUT, look.fetch_all(&mut connection)).await
         };
         let rows = self.answered(connection, answer)?;
-        self.locked = by == First::Lock;
         let row = rows.first().ok_or(Error::RowNotFound);
         let (head, clock) = row.and_then(look::head).map_err(failure)?;
         self.clock.hear(clock);

@@ -10,6 +10,9 @@ const OVERTAKEN: &str = "LG001";
 /// The error when a request wrote something that the writer believes to be new.
 const REPEATED: &str = "LG002";
 
+/// The error when another event stands where the writer read the newest one.
+const REPLACED: &str = "LG003";
+
 /// Says what a failure means, and what to do about it.
 pub(super) fn failure(error: Error) -> Failure {
     let (surroundings, why) = match &error {
@@ -43,6 +46,12 @@ pub(super) fn overtaken() -> Failure {
     Failure { surroundings, refused: true, overtaken: true, why: why.to_owned(), source }
 }
 
+/// Returns whether the connection is good for more: one in whose transaction something
+/// failed takes nothing but its end.
+pub(super) fn is_usable(error: &Error) -> bool {
+    matches!(error, Error::Database(_)) && code(error).as_deref() != Some("25P02")
+}
+
 /// Returns the SQLSTATE.
 fn code(error: &Error) -> Option<Cow<'_, str>> {
     error.as_database_error().and_then(|error| error.code())
@@ -59,6 +68,11 @@ fn is_refusal(error: &Error) -> bool {
 fn by_code(code: &str) -> (bool, &'static str) {
     match code {
         OVERTAKEN => (true, "another server appends without end; send the request again"),
+        REPLACED => {
+            (true, "the log is another one than this server has read; start the server again")
+        }
+        // The connection is given up.
+        "25P02" => (true, "a transaction was left open; this server connects anew"),
         "25006" => (true, "the database is read-only; give the address of the primary"),
         "25P03" => (true, "this server was paused for too long while it appended; it reads on"),
         "42501" => (true, "the database refuses; grant this server's role `ledger_service`"),

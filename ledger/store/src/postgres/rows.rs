@@ -13,7 +13,7 @@ use sqlx::{Error, Postgres, Row};
 /// order of `ledger.append` in `migrations/postgres`.
 const APPEND: &str = "SELECT ledger.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
      $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, \
-     $32, $33)";
+     $32, $33, $34)";
 
 /// Returns the statement that appends everything, if the log ends there and has none
 /// of the events that are believed to be absent.
@@ -46,7 +46,8 @@ pub(super) fn statement(
     let query =
         query.bind(column(records, |r| r.annex_digest.as_ref().map(|digest| digest.0.as_slice())));
     let query = query.bind(column(records, |record| record.payload.as_slice()));
-    outputs(others(query.bind(names.asked().to_vec()), rows), rows, behind).bind(absent)
+    let query = outputs(others(query.bind(names.asked().to_vec()), rows), rows, behind);
+    query.bind(absent).bind(rows.behind.map(|id| id.uuid()))
 }
 
 pub(super) type Statement = Query<'static, Postgres, PgArguments>;

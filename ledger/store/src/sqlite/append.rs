@@ -8,7 +8,7 @@
 use super::beside::{Away, Beside, Engine};
 use super::insert;
 use super::intern::{Interner, stream_name};
-use super::signed;
+use super::{BUSY_TIMEOUT, signed};
 use crate::backend::{Append, Failure, Head, Locked, Request, Rows, Sign};
 use ledger_core::record::Given;
 use ledger_core::{
@@ -18,6 +18,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Row};
 use std::collections::HashMap;
 use std::fs::File;
+use std::time::Duration;
 
 /// Events that are worth the way to another thread.
 const HANDED_OVER: usize = 128;
@@ -35,6 +36,8 @@ pub(crate) struct SqliteAppender {
     beside: Option<Beside>,
     /// Whether the open transaction erases something.
     erases: bool,
+    /// Whether the write-ahead log still has what was erased.
+    erased: bool,
     /// Held for as long as the database is used.
     _lock: File,
 }
@@ -42,7 +45,15 @@ pub(crate) struct SqliteAppender {
 impl SqliteAppender {
     pub(super) fn new(connect: Connect, connection: Connection, lock: File) -> Self {
         let engine = Some(Box::new(Engine { connection, names: Interner::default() }));
-        Self { connect, engine, away: None, beside: None, erases: false, _lock: lock }
+        Self {
+            connect,
+            engine,
+            away: None,
+            beside: None,
+            erases: false,
+            erased: false,
+            _lock: lock,
+        }
     }
 
     /// Returns the connection that `lock` made sure of, once it has inserted what it
@@ -100,6 +111,19 @@ impl SqliteAppender {
         {
             self.engine = None;
         }
+    }
+
+    /// Moves the write-ahead log into the database, as far as nobody reads what was
+    /// before, and returns whether nothing is left in it. It waits for nobody: every
+    /// write would.
+    fn empty_the_write_ahead_log(&mut self) -> bool {
+        let Ok(connection) = self.connection() else { return false };
+        let emptied = connection.busy_timeout(Duration::ZERO).and_then(|()| {
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
+        });
+        // Without its patience, other programs would make writes fail.
+        let patient = connection.busy_timeout(BUSY_TIMEOUT);
+        matches!((emptied, patient), (Ok(0), Ok(())))
     }
 
     fn one<T>(
@@ -195,13 +219,16 @@ impl Append for SqliteAppender {
             .and_then(|mut commit| commit.execute([]))
             .map_err(failure)?;
         engine.names.committed();
-        if std::mem::take(&mut self.erases)
-            && let Ok(connection) = self.connection()
-            && let Err(error) =
-                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        {
-            // The write-ahead log still has what was erased, until it is next emptied.
-            tracing::warn!(%error, "an erased annex is still in the write-ahead log");
+        let erased_before = self.erased;
+        self.erased |= std::mem::take(&mut self.erases);
+        if self.erased {
+            self.erased = !self.empty_the_write_ahead_log();
+            if self.erased && !erased_before {
+                tracing::warn!(
+                    "an erased annex is still in the write-ahead log, for somebody reads the \
+                     database; it goes with the first write after that"
+                );
+            }
         }
         Ok(())
     }

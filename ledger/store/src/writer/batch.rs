@@ -54,7 +54,7 @@ impl Batch {
         requests: HashMap<RequestId, Request>,
     ) -> Self {
         Self {
-            rows: Rows::default(),
+            rows: Rows { behind: folded.last, ..Rows::default() },
             n_events: 0,
             now: folded.recorded_at.unwrap_or(clock).max(clock),
             clock,
@@ -129,7 +129,10 @@ impl Batch {
             }
             self.rows.records.push(record);
             self.n_events += 1;
-            appender.hand_over(&mut self.rows);
+            // Small requests come from many at once, whose answers need the other cores.
+            if !later.is_empty() {
+                appender.hand_over(&mut self.rows);
+            }
         }
         let request = Request { first, given };
         self.requests.insert(write.request_id, request);

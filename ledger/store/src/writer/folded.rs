@@ -8,7 +8,7 @@ use imbl::GenericHashMap;
 use imbl::shared_ptr::DefaultSharedPtr;
 use ledger_core::limits::PAGE_RECORDS_MAX;
 use ledger_core::merkle::Tree;
-use ledger_core::{Event, Position, Record, State, StreamId, Timestamp, Version};
+use ledger_core::{Event, EventId, Position, Record, State, StreamId, Timestamp, Version};
 
 /// The log, folded to what a verdict depends on.
 ///
@@ -18,6 +18,8 @@ use ledger_core::{Event, Position, Record, State, StreamId, Timestamp, Version};
 pub(crate) struct Folded {
     pub(crate) state: State,
     pub(crate) position: Position,
+    /// The newest event.
+    pub(crate) last: Option<EventId>,
     /// Of the newest event; never falls.
     pub(crate) recorded_at: Option<Timestamp>,
     /// The right edge of the tree over all of it.
@@ -47,6 +49,14 @@ impl Folded {
         self.read(reader, head, true).await
     }
 
+    /// Returns whether the log still has the newest event that was folded. Another one
+    /// in its place, as after a restored backup, is another history.
+    pub(crate) async fn stands(&self, reader: &dyn Read) -> Result<bool, ReadError> {
+        let Some(last) = self.last else { return Ok(true) };
+        let found = reader.records(self.position, 1, false).await?;
+        Ok(found.first().is_some_and(|record| record.event_id == last))
+    }
+
     async fn read(
         &mut self,
         reader: &dyn Read,
@@ -58,9 +68,18 @@ impl Folded {
             let missing = usize::try_from(head.0.saturating_sub(after.0)).unwrap_or(usize::MAX);
             reader.records(after.next(), missing.min(PAGE_RECORDS_MAX), false)
         };
-        let mut next = (self.position < head).then(|| page(self.position));
+        // Again from the event that is known: what follows another one is no continuation.
+        let mut known = self.last.filter(|_| self.position < head);
+        let from = known.map_or(self.position, |_| Position(self.position.0 - 1));
+        let mut next = (self.position < head).then(|| page(from));
         while let Some(reading) = next.take() {
-            let records = reading.await?;
+            let mut records = reading.await?;
+            if let Some(known) = known.take()
+                && !records.is_empty()
+                && records.remove(0).event_id != known
+            {
+                return Err(replaced(self.position));
+            }
             let Some(last) = records.last().map(|record| record.position) else {
                 return Err(ReadError::Gap { expected: self.position.next(), found: head });
             };
@@ -105,6 +124,7 @@ impl Folded {
     /// Applies a record whose event is at hand.
     pub(crate) fn advance(&mut self, record: &Record, event: &Event) {
         self.position = record.position;
+        self.last = Some(record.event_id);
         if is_remembered(&record.stream) {
             self.versions.insert(record.stream.clone(), record.version);
         }
@@ -134,6 +154,13 @@ impl Folded {
     pub(crate) fn vouch(&mut self, clock: Timestamp) {
         self.proven = Some(clock);
     }
+}
+
+/// What a log is refused with that is another one than was read.
+fn replaced(position: Position) -> ReadError {
+    let what = "another event stands there than this server has read: the log was replaced, \
+                as by a restored backup; start the server again";
+    ReadError::Corrupt { position, column: "event_id", what: what.to_owned() }
 }
 
 /// Streams of activations come and go with the history; all others are bounded by the fleet.

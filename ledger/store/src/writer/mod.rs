@@ -224,8 +224,13 @@ impl<A: Append> Writer<A> {
     /// Looks whether a database that failed is back.
     async fn probe(&mut self) {
         match self.appender.probe().await {
-            Ok(head) if head.position >= self.folded.position => self.recovered(),
-            // It answers, but its end was cut off: the reason stays as it was.
+            Ok(head) if head.position >= self.folded.position => {
+                if self.folded.stands(&*self.reader).await.is_ok_and(|stands| stands) {
+                    self.recovered();
+                }
+            }
+            // It answers, but its end was cut off: the reason stays as it was, as where
+            // the log is another one.
             Ok(_) => {}
             Err(failure) => {
                 self.failing = Some(failure.why);

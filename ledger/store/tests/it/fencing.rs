@@ -5,7 +5,7 @@ use crate::attack_postgres::{append, number, run};
 use crate::postgres::Database;
 use crate::support::*;
 use ledger_core::{EventId, Position, Rejection, RequestId, StreamId, Version, WorkspaceName};
-use ledger_store::{Expectation, Log, ReadError, Readiness, Write, WriteError, Written};
+use ledger_store::{Expectation, Log, Readiness, Write, WriteError, Written};
 use sqlx::{Connection, PgConnection};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub(crate) async fn open(database: &Database) -> Log {
 }
 
 /// Writes a request until it is answered for good, as clients do.
-async fn insist(log: &Log, request_id: RequestId) -> Written {
+pub(crate) async fn insist(log: &Log, request_id: RequestId) -> Written {
     let again = || Write { request_id, ..one_event() };
     let written = async {
         loop {
@@ -318,27 +318,6 @@ async fn a_server_that_believes_in_an_older_end_cannot_append() {
     let refused = run(&mut stale, append).await.unwrap_err();
     assert!(refused.contains("the log ends at 2"), "{refused}");
     assert_eq!(positions(log.write(one_event()).await), (3, 3));
-}
-
-#[tokio::test]
-async fn a_log_that_lost_its_end_takes_no_writes() {
-    let database = Database::new().await;
-    let log = open(&database).await;
-    for _ in 0..3 {
-        write(&log, one_event()).await;
-    }
-    // As after a restored backup, under a running server.
-    let mut connection = database.connect().await;
-    for table in ["events", "events_0", "head"] {
-        let sql = format!("ALTER TABLE ledger.{table} DISABLE TRIGGER ALL");
-        run(&mut connection, &sql).await.unwrap();
-    }
-    let cut = "DELETE FROM ledger.events WHERE position = 3; UPDATE ledger.head SET position = 2";
-    run(&mut connection, cut).await.unwrap();
-    let refused = log.write(one_event()).await;
-    assert!(matches!(refused, Err(WriteError::Unavailable { why }) if why.contains("gap")));
-    assert!(matches!(log.readiness(), Readiness::NotReady(_)));
-    assert!(matches!(log.read(Position(1), 10).await, Err(ReadError::Gap { .. })));
 }
 
 #[tokio::test]

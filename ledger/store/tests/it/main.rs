@@ -10,6 +10,7 @@ mod conformance;
 mod crash;
 #[cfg(target_os = "linux")]
 mod durability;
+mod erased;
 #[cfg(target_os = "linux")]
 mod failing_disk;
 mod fencing;
@@ -23,5 +24,6 @@ mod presumed;
 mod properties;
 mod race;
 mod readers;
+mod replaced;
 mod support;
 mod tampered;

@@ -78,7 +78,8 @@ fn is_trusted(note: &Note, trust: &Trust, what: &str) -> Result<(), Failure> {
         return Ok(());
     }
     Err(fault(format!(
-        "{what}, over {size} events of {origin}, is signed by none of the keys given"
+        "{what}, over {size} events of {origin}, is signed by none of the keys given; \
+         of several servers on one database each signs with a key of its own: give all of them"
     )))
 }
 

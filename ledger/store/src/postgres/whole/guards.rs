@@ -33,8 +33,17 @@ const RELATIONS: &str = "SELECT c.relname::text, c.relispartition, \
      (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid), \
      (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid) \
      FROM pg_class c WHERE c.relnamespace = 'ledger'::regnamespace AND c.relkind IN ('r', 'p')";
-const FUNCTIONS: &str = "SELECT proname::text, prosrc FROM pg_proc \
-     WHERE pronamespace = 'ledger'::regnamespace ORDER BY 1";
+const FUNCTIONS: &str = "SELECT p.proname::text, p.prosrc, p.prosecdef, \
+     p.proowner = n.nspowner FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
+     WHERE n.nspname = 'ledger' ORDER BY 1";
+/// The functions that run as the owner, whoever calls them.
+const AS_OWNER: [&str; 4] = ["append", "beat", "last_seen", "lock"];
+/// What somebody beside the owner may do to a table but read it.
+const RIGHTS: &str = "SELECT c.relname::text, a.privilege_type::text, \
+     coalesce(r.rolname::text, 'everybody') FROM pg_class c \
+     CROSS JOIN LATERAL aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee \
+     WHERE c.relnamespace = 'ledger'::regnamespace AND a.grantee <> c.relowner \
+     AND a.privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER') ORDER BY 1, 2";
 
 /// Checks that everything is there, is switched on, and says what it said.
 pub(super) async fn check(connection: &mut PgConnection) -> Result<(), Stop> {
@@ -65,7 +74,10 @@ pub(super) async fn check(connection: &mut PgConnection) -> Result<(), Stop> {
         Some((table, ..)) => {
             Err(Fault::container(format_args!("the table {table} is missing")).into())
         }
-        None => check_functions(connection).await,
+        None => {
+            check_functions(connection).await?;
+            check_rights(connection).await
+        }
     }
 }
 
@@ -95,10 +107,23 @@ async fn check_functions(connection: &mut PgConnection) -> Result<(), Stop> {
     let rows = sqlx::query(FUNCTIONS).fetch_all(connection).await.map_err(trouble)?;
     for row in &rows {
         let (name, text): (&str, &str) = (get(row, 0)?, get(row, 1)?);
+        let (as_owner, is_ours): (bool, bool) = (get(row, 2)?, get(row, 3)?);
         if !MIGRATIONS.iter().any(|(.., sql)| sql.contains(text)) {
             let what = format_args!("the function {name} was changed: no migration makes it so");
             return Err(Fault::container(what).into());
         }
+        if !is_ours || as_owner != AS_OWNER.contains(&name) {
+            let what = format_args!("the function {name} was changed: it runs as somebody else");
+            return Err(Fault::container(what).into());
+        }
     }
     Ok(())
+}
+
+async fn check_rights(connection: &mut PgConnection) -> Result<(), Stop> {
+    let rows = sqlx::query(RIGHTS).fetch_all(connection).await.map_err(trouble)?;
+    let Some(row) = rows.first() else { return Ok(()) };
+    let (table, right, role): (&str, &str, &str) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
+    let what = format_args!("the table {table}: {role} may {right}, which no migration grants");
+    Err(Fault::container(what).into())
 }

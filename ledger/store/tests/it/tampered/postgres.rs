@@ -255,6 +255,8 @@ fn guards_that_the_owner_took_away_are_found() {
             "CREATE OR REPLACE FUNCTION ledger.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
             "the function refuse was changed",
         ),
+        ("ALTER FUNCTION ledger.lock SECURITY INVOKER", "the function lock was changed"),
+        ("GRANT INSERT ON ledger.events TO ledger_service", "ledger_service may INSERT"),
         ("DROP INDEX ledger.outputs_start", "the table outputs has 2 unique indexes of 3"),
     ] {
         let mut owned = Owned::new();
