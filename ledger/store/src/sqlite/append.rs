@@ -2,7 +2,7 @@
 //!
 //! It is driven directly, without a thread of its own: the writer has one for
 //! itself (see [`Append::THREAD`]), and a statement costs what SQLite costs. Only
-//! the rows of a large batch are inserted by a second thread, while the writer judges
+//! the rows of a large request are inserted by a second thread, while the writer judges
 //! the next ones.
 
 use super::beside::{Away, Beside, Engine};

@@ -1,6 +1,6 @@
 //! A thread that inserts what was judged, while the writer judges more.
 //!
-//! The connection goes there with the first rows of a large batch, and comes back
+//! The connection goes there with the first rows of a large request, and comes back
 //! before anything else is asked of it.
 
 use super::insert;
