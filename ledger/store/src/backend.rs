@@ -146,7 +146,7 @@ pub(crate) trait Append: Send + 'static {
 
     /// May take events and tiles, to insert them while more is judged. What fails of
     /// it is told by the next call that can fail.
-    fn hand_over(&mut self, rows: &mut Rows);
+    fn hand_over(&mut self, _: &mut Rows) {}
 
     /// Inserts everything that was not handed over.
     fn insert(&mut self, rows: &Rows) -> impl Future<Output = Result<(), Failure>> + Send;

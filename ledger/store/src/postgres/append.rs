@@ -239,10 +239,6 @@ impl Append for PostgresAppender {
         self.value(sqlx::query(SQL).bind(deployment.uuid()).bind(signed(offset))).await
     }
 
-    fn hand_over(&mut self, _: &mut Rows) {
-        // One call takes everything.
-    }
-
     async fn insert(&mut self, rows: &Rows) -> Result<(), Failure> {
         let behind = self.end.head();
         let mut absent = std::mem::take(&mut self.presumed);

@@ -9,7 +9,6 @@ use std::borrow::Cow;
 const OVERTAKEN: &str = "LG001";
 /// The error when a request wrote something that the writer believes to be new.
 const REPEATED: &str = "LG002";
-
 /// The error when another event stands where the writer read the newest one.
 const REPLACED: &str = "LG003";
 

@@ -337,6 +337,36 @@ async fn the_function_appends_only_what_follows() {
 }
 
 #[tokio::test]
+async fn the_function_refuses_what_no_server_sends_and_what_would_stay() {
+    let place = Place::postgres().await;
+    let log = full(&place).await;
+    let before = read_all(&log).await;
+    let mut connection = PgConnection::connect(&database(&place).service()).await.unwrap();
+    // One that it takes, but for what is put in place of a part of it.
+    let good = append(266, "2", "recorded_at", "gen_random_uuid()");
+    for (part, bad, says) in [
+        ("ARRAY[(place >> 33)::integer]", "'{9999}'", "names: "),
+        ("ARRAY[type]", "'{0}'", "names: "),
+        ("ARRAY[actor]", "'{-1}'", "names: "),
+        ("ARRAY[payload], '{}'", "ARRAY[payload], '{evil}'", "names: "),
+        ("ARRAY[recorded_at]", "ARRAY[recorded_at, recorded_at]", "not every column"),
+        ("ARRAY[recorded_at]", "'{253402300800000000}'", "behind the year 9999"),
+        (
+            "ARRAY[payload], '{}', '{}', '{}', '{}'",
+            "ARRAY[payload], '{}', '{1}', ARRAY[decode(repeat('00', 16), 'hex')], '{x}'",
+            "an annex comes with its event",
+        ),
+        (") FROM", ", gen_random_uuid()) FROM", "is another one than"),
+    ] {
+        assert!(good.contains(part), "{part}");
+        let sql = good.replacen(part, bad, 1);
+        let refused = run(&mut connection, &sql).await.unwrap_err();
+        assert!(refused.contains(says), "{sql}: {refused}");
+    }
+    check_unharmed(&log, &before).await;
+}
+
+#[tokio::test]
 async fn the_attack_would_work_without_the_guards() {
     // So that the tests above are known to try something.
     let place = Place::postgres().await;

@@ -7,14 +7,8 @@ use crate::support::*;
 use ledger_core::Position;
 use ledger_store::{ReadError, Readiness, WriteError};
 
-#[tokio::test]
-async fn a_log_that_lost_its_end_takes_no_writes() {
-    let database = Database::new().await;
-    let log = open(&database).await;
-    for _ in 0..3 {
-        write(&log, one_event()).await;
-    }
-    // As after a restored backup, under a running server.
+/// Takes the third event away, as a restored backup does under a running server.
+async fn cut(database: &Database) {
     let mut connection = database.connect().await;
     for table in ["events", "events_0", "head"] {
         let sql = format!("ALTER TABLE ledger.{table} DISABLE TRIGGER ALL");
@@ -22,6 +16,16 @@ async fn a_log_that_lost_its_end_takes_no_writes() {
     }
     let cut = "DELETE FROM ledger.events WHERE position = 3; UPDATE ledger.head SET position = 2";
     run(&mut connection, cut).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_log_that_lost_its_end_takes_no_writes() {
+    let database = Database::new().await;
+    let log = open(&database).await;
+    for _ in 0..3 {
+        write(&log, one_event()).await;
+    }
+    cut(&database).await;
     let refused = log.write(one_event()).await;
     assert!(matches!(refused, Err(WriteError::Unavailable { why }) if why.contains("gap")));
     assert!(matches!(log.readiness(), Readiness::NotReady(_)));
@@ -37,13 +41,7 @@ async fn a_log_that_was_replaced_takes_no_writes_however_long_it_is() {
     }
     let tree = log.tree().await.unwrap();
     // A backup was restored, and another server went on behind it.
-    let mut connection = database.connect().await;
-    for table in ["events", "events_0", "head"] {
-        let sql = format!("ALTER TABLE ledger.{table} DISABLE TRIGGER ALL");
-        run(&mut connection, &sql).await.unwrap();
-    }
-    let cut = "DELETE FROM ledger.events WHERE position = 3; UPDATE ledger.head SET position = 2";
-    run(&mut connection, cut).await.unwrap();
+    cut(&database).await;
     let other = open(&database).await;
     write(&other, one_event()).await;
     let refuse = || async {
