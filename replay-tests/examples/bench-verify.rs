@@ -80,7 +80,7 @@ async fn fill(log: Log, n_events: usize) {
         }
         events.truncate(n_events - made);
         made += events.len();
-        let (given, change) = (Digest::of(b"an example"), Change::Events(events));
+        let (given, change) = (Digest::of(b"an example"), Change::Events(Arc::new(events)));
         let actor = actor.clone();
         log.write(Write { request_id, given, actor, expect: Vec::new(), change }).await.unwrap();
     }

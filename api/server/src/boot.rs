@@ -226,10 +226,10 @@ async fn first_start(
         given: given::of_node(server.node, request_id),
         actor: server.actor(),
         expect: vec![Expectation { stream: stream.clone(), version: Version::ZERO }],
-        change: Change::Events(vec![
+        change: Change::Events(Arc::new(vec![
             NewEvent::new(stream.clone(), event::WorkspaceCreated {}),
             NewEvent::new(stream, admin_token(server, request_id, &secret)),
-        ]),
+        ])),
     };
     let written = match server.log.write(write).await {
         Err(WriteError::Conflict { .. }) => return begun_by_another(server, folder, standing),

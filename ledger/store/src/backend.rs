@@ -10,6 +10,7 @@ use ledger_core::{
 use std::collections::HashMap;
 use std::future::Future;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where the log ends, as the database says once its lock is held.
@@ -144,9 +145,14 @@ pub(crate) trait Append: Send + 'static {
         std::future::ready(Ok(()))
     }
 
-    /// May take events and tiles, to insert them while more is judged. What fails of
-    /// it is told by the next call that can fail.
-    fn hand_over(&mut self, _: &mut Rows) {}
+    /// From how many events of a request on it is worth to hand them over.
+    const BESIDE: usize = usize::MAX;
+
+    /// May take events, to insert them while more is judged, and returns what it took.
+    /// What fails of it is told by the next call that can fail.
+    fn hand_over(&mut self, _: &mut Vec<Record>) -> Option<Arc<Vec<Record>>> {
+        None
+    }
 
     /// Inserts everything that was not handed over.
     fn insert(&mut self, rows: &Rows) -> impl Future<Output = Result<(), Failure>> + Send;

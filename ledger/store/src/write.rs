@@ -4,6 +4,7 @@ use ledger_core::event::Digest;
 use ledger_core::{
     Actor, Command, DeploymentId, NewEvent, Position, Rejection, RequestId, StreamId, Version,
 };
+use std::sync::Arc;
 
 /// Something to be appended.
 pub struct Write {
@@ -25,7 +26,7 @@ pub enum Change {
     /// What the command makes happen, decided under the append lock.
     Command(Box<Command>),
     /// These events, as they are.
-    Events(Vec<NewEvent>),
+    Events(Arc<Vec<NewEvent>>),
 }
 
 /// What must hold of a stream under the append lock.

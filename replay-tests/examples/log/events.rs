@@ -12,6 +12,7 @@ use ledger_core::{
 };
 use ledger_store::{Change, Clock, SystemClock, Write};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Agents of the fleet.
@@ -375,7 +376,7 @@ fn write(request_id: RequestId, actor: Actor, events: Vec<NewEvent>) -> Write {
         given: Digest::of(&request_id.bytes()),
         actor,
         expect: Vec::new(),
-        change: Change::Events(events),
+        change: Change::Events(Arc::new(events)),
     }
 }
 

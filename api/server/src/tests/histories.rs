@@ -10,6 +10,7 @@ use ledger_core::{
 };
 use ledger_store::{Change, ReadError, Write};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Deployments that the agent had long ago.
 const N_OLD: u64 = 4_000;
@@ -47,7 +48,9 @@ async fn long_history() -> (Harness, Vec<DeploymentId>, Vec<String>) {
         given: given::of_node(harness.server.node, request),
         actor: harness.server.actor(),
         expect: Vec::new(),
-        change: Change::Events(events.into_iter().map(|e| NewEvent::new(web(), e)).collect()),
+        change: Change::Events(Arc::new(
+            events.into_iter().map(|e| NewEvent::new(web(), e)).collect(),
+        )),
     };
     let written = harness.server.log.write(write).await.expect("written");
     let (_, last) = written.positions.expect("events");

@@ -7,6 +7,7 @@ use ledger_core::record::ActorKind;
 use ledger_core::{Actor, DeploymentId, NewEvent, StreamId, Version, WorkspaceName};
 use ledger_store::{Change, Write};
 use serde_json::json;
+use std::sync::Arc;
 
 /// Writes many events of the agent's stream at once.
 async fn burst(node: &Node, agent: &str, n: u32) {
@@ -20,7 +21,7 @@ async fn burst(node: &Node, agent: &str, n: u32) {
         given: Digest::of(&request_id.bytes()),
         actor: Actor { kind: ActorKind::Node, id: "test".to_owned() },
         expect: Vec::new(),
-        change: Change::Events(vec![event; n as usize]),
+        change: Change::Events(Arc::new(vec![event; n as usize])),
     };
     node.log.write(write).await.expect("written");
 }

@@ -12,16 +12,14 @@ use super::{BUSY_TIMEOUT, signed};
 use crate::backend::{Append, Failure, Head, Locked, Request, Rows, Sign};
 use ledger_core::record::Given;
 use ledger_core::{
-    DeploymentId, EventId, NodeId, Position, RequestId, StreamId, Timestamp, Version,
+    DeploymentId, EventId, NodeId, Position, Record, RequestId, StreamId, Timestamp, Version,
 };
 use rusqlite::types::Type;
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Row};
 use std::collections::HashMap;
 use std::fs::File;
+use std::sync::Arc;
 use std::time::Duration;
-
-/// Events that are worth the way to another thread.
-const HANDED_OVER: usize = 128;
 
 /// Makes the connection that writes.
 pub(super) type Connect = Box<dyn Fn() -> Result<Connection, Error> + Send>;
@@ -143,6 +141,7 @@ impl SqliteAppender {
 impl Append for SqliteAppender {
     const SHARED: bool = false;
     const THREAD: bool = true;
+    const BESIDE: usize = 65;
 
     async fn lock(&mut self, ids: &[RequestId]) -> Result<Locked, Failure> {
         const SQL: &str = "SELECT position, given, events FROM events WHERE event_id = ?";
@@ -185,24 +184,19 @@ impl Append for SqliteAppender {
         self.one(SQL, (deployment.bytes(), signed(offset)), |row| row.get(0))
     }
 
-    fn hand_over(&mut self, rows: &mut Rows) {
-        if rows.records.len() < HANDED_OVER {
-            return;
-        }
+    fn hand_over(&mut self, records: &mut Vec<Record>) -> Option<Arc<Vec<Record>>> {
         if self.away.is_none() {
             // Without a second thread, everything is inserted by this one.
-            let Some(beside) = self.beside.take().or_else(|| Beside::start().ok()) else { return };
-            let Some(engine) = self.engine.take() else { return };
-            match beside.begin(engine) {
+            let beside = self.beside.take().or_else(|| Beside::start().ok())?;
+            match beside.begin(self.engine.take()?) {
                 Ok(away) => (self.away, self.beside) = (Some(away), Some(beside)),
                 Err(engine) => self.engine = Some(engine),
             }
         }
-        if let Some(away) = &self.away {
-            let (records, tiles) =
-                (std::mem::take(&mut rows.records), std::mem::take(&mut rows.tiles));
-            away.insert(Rows { records, tiles, ..Rows::default() });
-        }
+        let away = self.away.as_ref()?;
+        let records = Arc::new(std::mem::take(records));
+        away.insert(Arc::clone(&records));
+        Some(records)
     }
 
     async fn insert(&mut self, rows: &Rows) -> Result<(), Failure> {

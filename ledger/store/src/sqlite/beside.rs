@@ -5,8 +5,9 @@
 
 use super::insert;
 use super::intern::Interner;
-use crate::backend::Rows;
+use ledger_core::Record;
 use rusqlite::{Connection, Error};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
@@ -19,7 +20,7 @@ pub(super) struct Engine {
 /// One batch's use of the thread.
 struct Turn {
     engine: Box<Engine>,
-    rows: Receiver<Rows>,
+    records: Receiver<Arc<Vec<Record>>>,
     back: Sender<(Box<Engine>, Result<(), Error>)>,
 }
 
@@ -30,7 +31,7 @@ pub(super) struct Beside {
 
 /// A connection that is away.
 pub(super) struct Away {
-    rows: Sender<Rows>,
+    records: Sender<Arc<Vec<Record>>>,
     back: Receiver<(Box<Engine>, Result<(), Error>)>,
 }
 
@@ -45,38 +46,38 @@ impl Beside {
 
     /// Gives the connection away. If the thread is gone, it comes back at once.
     pub(super) fn begin(&self, engine: Box<Engine>) -> Result<Away, Box<Engine>> {
-        let ((rows, given), (back, returned)) = (mpsc::channel(), mpsc::channel());
-        match self.turns.send(Turn { engine, rows: given, back }) {
-            Ok(()) => Ok(Away { rows, back: returned }),
+        let ((records, given), (back, returned)) = (mpsc::channel(), mpsc::channel());
+        match self.turns.send(Turn { engine, records: given, back }) {
+            Ok(()) => Ok(Away { records, back: returned }),
             Err(mpsc::SendError(turn)) => Err(turn.engine),
         }
     }
 }
 
 impl Away {
-    /// Has rows inserted behind those given before.
-    pub(super) fn insert(&self, rows: Rows) {
+    /// Has events inserted behind those given before.
+    pub(super) fn insert(&self, records: Arc<Vec<Record>>) {
         // A thread that is gone has taken the connection along, which shows at its return.
-        let _ = self.rows.send(rows);
+        let _ = self.records.send(records);
     }
 
     /// Waits until everything was inserted, or something failed.
     ///
     /// `None` if the thread is gone, and the transaction with it.
     pub(super) fn recall(self) -> Option<(Box<Engine>, Result<(), Error>)> {
-        drop(self.rows);
+        drop(self.records);
         self.back.recv().ok()
     }
 }
 
 impl Turn {
     fn take(self) {
-        let Self { mut engine, rows, back } = self;
+        let Self { mut engine, records, back } = self;
         let mut inserted = Ok(());
         // Also what comes after a failure is taken, so that it comes to its end.
-        for rows in rows {
-            inserted =
-                inserted.and_then(|()| insert::rows(&engine.connection, &mut engine.names, &rows));
+        for records in records {
+            inserted = inserted
+                .and_then(|()| insert::records(&engine.connection, &mut engine.names, &records));
         }
         // Nobody waits for it any longer only if the log was given up.
         let _ = back.send((engine, inserted));

@@ -22,12 +22,21 @@ pub(super) fn rows(
     names: &mut Interner,
     rows: &Rows,
 ) -> Result<(), Error> {
-    events(connection, names, &rows.records)?;
-    annexes(connection, &rows.records)?;
+    records(connection, names, &rows.records)?;
     rows.tiles.iter().try_for_each(|made| tile(connection, made))?;
     rows.erasures.iter().try_for_each(|ordered| erasure(connection, ordered))?;
     rows.outputs.iter().try_for_each(|piece| output(connection, piece))?;
     rows.checkpoints.iter().try_for_each(|signed| checkpoint(connection, signed))
+}
+
+/// Inserts events and their annexes.
+pub(super) fn records(
+    connection: &Connection,
+    names: &mut Interner,
+    records: &[Record],
+) -> Result<(), Error> {
+    events(connection, names, records)?;
+    annexes(connection, records)
 }
 
 /// Cuts rows into chunks of the sizes that statements are kept for.

@@ -6,6 +6,7 @@ use super::judge::{judge_output, judge_write};
 use super::task::{Task, Verdict};
 use crate::backend::{Append, Failure, Locked};
 use crate::read::ReadError;
+use futures_util::future::join;
 use ledger_core::{RequestId, Timestamp};
 
 /// A batch that was not committed, as far as is known.
@@ -24,23 +25,25 @@ impl<A: Append> Writer<A> {
         let Some(now) = self.moment(confirms) else { return Ok(()) };
         let n_tasks_max = if confirms { 1 } else { n_tasks_max };
         self.catch_up_unlocked().await?;
-        let before = self.folded.clone();
         let mut verdicts = Vec::new();
         let mut result = self.append(now, n_tasks_max, &mut verdicts).await;
         if result.as_ref().is_err_and(|failed| failed.failure.overtaken) {
             // Judged again, from what the others left, and now under the lock.
-            self.folded = before.clone();
+            self.fold.take_back();
             verdicts.clear();
             self.appender.abandon().await;
             result = self.append(now, n_tasks_max, &mut verdicts).await;
         }
-        if let Err(mut failed) = result {
-            self.folded = before;
-            self.appender.abandon().await;
-            // A batch that failed before its first verdict takes its first task along.
-            failed.n_tasks = failed.n_tasks.max(1);
-            return Err(failed);
-        }
+        let mut batch = match result {
+            Ok(batch) => batch,
+            Err(mut failed) => {
+                self.fold.take_back();
+                self.appender.abandon().await;
+                // A batch that failed before its first verdict takes its first task along.
+                failed.n_tasks = failed.n_tasks.max(1);
+                return Err(failed);
+            }
+        };
         self.recovered();
         if confirms {
             self.confirm(now, verdicts.first());
@@ -48,6 +51,7 @@ impl<A: Append> Writer<A> {
         for (task, verdict) in self.waiting.drain(..verdicts.len()).zip(verdicts) {
             task.answer(verdict);
         }
+        batch.settle_committed(&mut self.fold);
         Ok(())
     }
 
@@ -57,7 +61,7 @@ impl<A: Append> Writer<A> {
         if confirms {
             return Some(self.clock.now());
         }
-        match self.rule.check(&*self.clock, self.folded.proven()) {
+        match self.rule.check(&*self.clock, self.fold.proven()) {
             Ok(now) => Some(now),
             Err(why) => {
                 self.publish_readiness();
@@ -75,17 +79,17 @@ impl<A: Append> Writer<A> {
     /// the lock: after a long time without a write it may be much.
     async fn catch_up_unlocked(&mut self) -> Result<(), Failed> {
         let known = *self.signals.head.borrow();
-        if known <= self.folded.position {
+        if known <= self.fold.position {
             return Ok(());
         }
-        let read = self.folded.catch_up(&*self.reader, known).await;
+        let read = self.fold.committed().catch_up(&*self.reader, known).await;
         let n_tasks = self.waiting.len();
         read.map_err(|error| Failed { n_tasks, failure: unreadable(error), in_doubt: false })
     }
 
     fn confirm(&mut self, now: Timestamp, verdict: Option<&Verdict>) {
         if matches!(verdict, Some(Verdict::Write(Ok(_)))) {
-            self.folded.vouch(now);
+            self.fold.committed().vouch(now);
             self.rule.confirm(&*self.clock);
             self.publish_readiness();
         }
@@ -96,7 +100,7 @@ impl<A: Append> Writer<A> {
         now: Timestamp,
         n_tasks_max: usize,
         verdicts: &mut Vec<Verdict>,
-    ) -> Result<(), Failed> {
+    ) -> Result<Batch, Failed> {
         let mut batch = match self.begin(now, n_tasks_max).await {
             Ok(batch) => batch,
             Err(failure) => {
@@ -116,14 +120,20 @@ impl<A: Append> Writer<A> {
             let confirmed = self.appender.confirm().await;
             confirmed.map_err(failed(verdicts.len(), false))?;
             self.appender.abandon().await;
-            return Ok(());
+            return Ok(batch);
         }
+        batch.fill_tiles(&mut self.fold);
         let inserted = self.appender.insert(&batch.rows).await;
         inserted.map_err(failed(verdicts.len(), false))?;
-        let committed = self.appender.commit().await;
+        let committed = if A::THREAD {
+            self.appender.commit().await
+        } else {
+            let settled = batch.settle_meanwhile(&mut self.fold);
+            join(self.appender.commit(), settled).await.0
+        };
         committed.map_err(failed(verdicts.len(), true))?;
-        self.publish(self.folded.position, batch.output_head);
-        Ok(())
+        self.publish(batch.position, batch.output_head);
+        Ok(batch)
     }
 
     /// Takes the lock and brings in what the verdicts need.
@@ -137,9 +147,9 @@ impl<A: Append> Writer<A> {
         let Locked { head, requests } = self.appender.lock(&ids).await?;
         // Several servers may share a database, and a commit that seemed to fail
         // may have come through.
-        self.folded.catch_up(&*self.reader, head.position).await.map_err(unreadable)?;
+        self.fold.committed().catch_up(&*self.reader, head.position).await.map_err(unreadable)?;
         self.publish(head.position, head.output);
-        Ok(Batch::new(head, now, &self.folded, requests))
+        Ok(Batch::new(head, now, &self.fold, requests))
     }
 
     /// Judges tasks off the front until the batch is full.
@@ -154,7 +164,7 @@ impl<A: Append> Writer<A> {
             if batch.is_full() || (alone && idx > 0) {
                 break;
             }
-            let (folded, appender) = (&mut self.folded, &mut self.appender);
+            let (fold, appender) = (&mut self.fold, &mut self.appender);
             verdicts.push(match task {
                 Task::Output { output, .. } => {
                     Verdict::Output(judge_output(batch, appender, output).await?)
@@ -168,7 +178,7 @@ impl<A: Append> Writer<A> {
                         // Who vouches for a clock records what it says, not when.
                         let confirms = matches!(task, Task::ConfirmClock { .. });
                         let now = if confirms { batch.clock } else { batch.now };
-                        Verdict::Write(judge_write(folded, batch, appender, write, now).await?)
+                        Verdict::Write(judge_write(fold, batch, appender, write, now).await?)
                     }
                     None => break,
                 },

@@ -1,10 +1,14 @@
 //! One batch: the rows that its requests add, and what they may look up.
+//!
+//! What is placed is a part of what the writer knows only once it is settled.
 
 use crate::backend::{Append, Erasure, Failure, Head, Request, Rows, SignedNote};
 use crate::limits;
 use crate::read::StoredOutput;
 use crate::write::{OutputError, OutputWrite, Write, WriteError, Written};
-use crate::writer::folded::{Folded, is_remembered};
+use crate::writer::folded::{Fold, Folded};
+use crate::writer::settle::Unsettled;
+use foldhash::fast::RandomState;
 use ledger_core::limits as bounds;
 use ledger_core::record::Given;
 use ledger_core::{
@@ -12,24 +16,32 @@ use ledger_core::{
     Timestamp, Version,
 };
 use std::collections::HashMap;
+use std::sync::Arc;
 
-/// Events of a request that are encoded before the first of them is placed.
-const ENCODED_AHEAD: usize = 64;
+/// Events of a request that are encoded before the first of them is placed, and that
+/// are handed over at once.
+const CHUNK: usize = 64;
 
 /// What will be committed together.
 pub(crate) struct Batch {
     /// What was not handed over yet.
     pub(crate) rows: Rows,
+    /// What was handed over and is not settled yet.
+    pub(super) handed: Vec<Arc<Vec<Record>>>,
+    pub(super) unsettled: Unsettled,
     /// Events, those that were handed over included.
     n_events: usize,
+    /// Where the log will end.
+    pub(crate) position: Position,
     /// When its events are recorded: one moment for all of them.
     pub(crate) now: Timestamp,
     /// What the clock says, where that matters: for the one who vouches for it.
     pub(crate) clock: Timestamp,
     /// Requests that wrote something, in the log or earlier in the batch.
     pub(crate) requests: HashMap<RequestId, Request>,
-    /// Versions that were looked up, of streams that are not remembered.
-    pub(crate) versions: HashMap<StreamId, Version>,
+    /// Versions of the streams of its events, and those that were looked up, of streams
+    /// that are not remembered.
+    pub(crate) versions: HashMap<StreamId, Version, RandomState>,
     /// Where the output of deployments ends, this batch included.
     pub(crate) output_ends: HashMap<DeploymentId, u64>,
     /// The newest cursor, this batch included.
@@ -55,11 +67,14 @@ impl Batch {
     ) -> Self {
         Self {
             rows: Rows { behind: folded.last, ..Rows::default() },
+            handed: Vec::new(),
+            unsettled: Unsettled::default(),
             n_events: 0,
+            position: folded.position,
             now: folded.recorded_at.unwrap_or(clock).max(clock),
             clock,
             requests,
-            versions: HashMap::new(),
+            versions: HashMap::default(),
             output_ends: HashMap::new(),
             output_head: head.output,
             signed: head.signed,
@@ -89,21 +104,21 @@ impl Batch {
         })
     }
 
-    /// Gives events their places, applies them, and hands over what can be.
+    /// Gives events their places, and hands over what can be.
     ///
     /// The bounds of the first events are checked before one is placed, so that a
     /// refused request leaves nothing behind. Of a large request, later ones are
     /// encoded while earlier ones are inserted: if one is beyond its bounds, the
     /// batch fails, and each of its requests is judged again by itself.
-    pub(crate) fn place(
+    pub(crate) fn place<A: Append>(
         &mut self,
-        folded: &mut Folded,
-        appender: &mut impl Append,
+        fold: &mut Fold,
+        appender: &mut A,
         write: &Write,
-        events: &[NewEvent],
+        events: Arc<Vec<NewEvent>>,
     ) -> Result<Result<Written, WriteError>, Failure> {
-        let (ahead, later) = events.split_at(events.len().min(ENCODED_AHEAD));
-        let encoded = check(write, events)
+        let (ahead, later) = events.split_at(events.len().min(CHUNK));
+        let encoded = check(write, &events)
             .and_then(|()| ahead.iter().map(encode_event).collect::<Result<Vec<_>, _>>());
         let encoded = match encoded {
             Ok(encoded) if encoded.is_empty() => {
@@ -112,7 +127,12 @@ impl Batch {
             Ok(encoded) => encoded,
             Err(error) => return Ok(Err(error)),
         };
-        let first = folded.position.next();
+        // Small requests come from many at once, whose answers need the other cores.
+        let is_large = events.len() >= A::BESIDE;
+        if is_large {
+            self.settle(fold);
+        }
+        let first = self.position.next();
         // Bounded far below by WRITE_EVENTS_MAX.
         let given = Given::new(write.given, u32::try_from(events.len()).unwrap_or(u32::MAX));
         let encoded = encoded.into_iter().map(Ok).chain(later.iter().map(encode_event));
@@ -120,19 +140,21 @@ impl Batch {
             let encoded = encoded.map_err(half_placed)?;
             self.bytes += encoded.payload.len();
             let given = (ordinal == 0).then_some(given);
-            let (record, event) = self.record(folded, write, ordinal, given, encoded);
-            folded.advance(&record, event);
-            folded.tree.push(record.leaf_hash(), &mut |tile| self.rows.tiles.push(tile));
+            let (record, event) = self.record(fold, write, ordinal, given, encoded);
             if let Event::AnnexErased(erased) = event {
                 let erasure = Erasure { position: erased.position, ordered: record.position };
                 self.rows.erasures.push(erasure);
             }
             self.rows.records.push(record);
             self.n_events += 1;
-            // Small requests come from many at once, whose answers need the other cores.
-            if !later.is_empty() {
-                appender.hand_over(&mut self.rows);
+            if is_large && self.rows.records.len() >= CHUNK {
+                self.handed.extend(appender.hand_over(&mut self.rows.records));
             }
+        }
+        self.unsettled.placed(events);
+        if is_large {
+            self.handed.extend(appender.hand_over(&mut self.rows.records));
+            self.settle(fold);
         }
         let request = Request { first, given };
         self.requests.insert(write.request_id, request);
@@ -149,11 +171,13 @@ impl Batch {
     ) -> (Record, &'a Event) {
         let new = encoded.event;
         let version = self.version(folded, &new.stream).next();
-        if !is_remembered(&new.stream) {
-            self.versions.insert(new.stream.clone(), version);
+        match self.versions.get_mut(&new.stream) {
+            Some(known) => *known = version,
+            None => drop(self.versions.insert(new.stream.clone(), version)),
         }
+        self.position = self.position.next();
         let record = Record {
-            position: folded.position.next(),
+            position: self.position,
             stream: new.stream.clone(),
             version,
             event_id: EventId::derive(write.request_id, ordinal),
@@ -174,7 +198,7 @@ impl Batch {
     /// Returns a stream's version, this batch included. What is not remembered
     /// must have been looked up.
     pub(crate) fn version(&self, folded: &Folded, stream: &StreamId) -> Version {
-        folded.version(stream).or_else(|| self.versions.get(stream).copied()).unwrap_or_default()
+        self.versions.get(stream).copied().or_else(|| folded.version(stream)).unwrap_or_default()
     }
 
     /// Returns whether an earlier request of the batch erases the annex.

@@ -9,11 +9,12 @@ use imbl::shared_ptr::DefaultSharedPtr;
 use ledger_core::limits::PAGE_RECORDS_MAX;
 use ledger_core::merkle::Tree;
 use ledger_core::{Event, EventId, Position, Record, State, StreamId, Timestamp, Version};
+use std::ops::Deref;
 
 /// The log, folded to what a verdict depends on.
 ///
-/// Cloning costs nothing that grows (the tree has under 256 hashes a level), so the writer keeps the one from before a
-/// batch until the batch is committed.
+/// Cloning costs nothing that grows: the maps share their structure, and the tree has
+/// under 256 hashes a level.
 #[derive(Clone, Default)]
 pub(crate) struct Folded {
     pub(crate) state: State,
@@ -153,6 +154,53 @@ impl Folded {
     /// Trusts a clock that somebody vouched for.
     pub(crate) fn vouch(&mut self, clock: Timestamp) {
         self.proven = Some(clock);
+    }
+}
+
+/// The fold, with a way back while a batch is not committed.
+///
+/// Whoever changes it meanwhile leaves a copy behind, whose parts are then copied as
+/// they change. So it is left alone for as long as nothing is decided from it.
+#[derive(Default)]
+pub(crate) struct Fold {
+    folded: Folded,
+    /// What it was before the batch, if the batch changed it.
+    before: Option<Folded>,
+}
+
+impl Fold {
+    pub(crate) fn new(folded: Folded) -> Self {
+        Self { folded, before: None }
+    }
+
+    /// Returns it to be changed by what is committed.
+    pub(crate) fn committed(&mut self) -> &mut Folded {
+        &mut self.folded
+    }
+
+    /// Returns it to be changed by what is not committed yet.
+    pub(crate) fn tentative(&mut self) -> &mut Folded {
+        self.before.get_or_insert_with(|| self.folded.clone());
+        &mut self.folded
+    }
+
+    /// Notes that the batch was committed.
+    pub(crate) fn keep(&mut self) {
+        self.before = None;
+    }
+
+    /// Takes back what the batch changed.
+    pub(crate) fn take_back(&mut self) {
+        if let Some(before) = self.before.take() {
+            self.folded = before;
+        }
+    }
+}
+
+impl Deref for Fold {
+    type Target = Folded;
+    fn deref(&self) -> &Folded {
+        &self.folded
     }
 }
 

@@ -1,17 +1,17 @@
 //! Judging one request.
 
-use super::Folded;
 use super::batch::{self, Batch};
-use super::folded::is_remembered;
+use super::folded::{Fold, is_remembered};
 use crate::backend::{Append, Failure};
 use crate::write::{Change, OutputError, OutputWrite, Write, WriteError, Written};
 use ledger_core::{Context, Event, StreamId, Timestamp};
+use std::sync::Arc;
 
-/// Judges a write against the fold, which has the earlier ones of the batch.
+/// Judges a write against the fold and the earlier ones of the batch.
 ///
 /// The outer error is the database's, the inner one the verdict.
 pub(super) async fn judge_write<A: Append>(
-    folded: &mut Folded,
+    fold: &mut Fold,
     batch: &mut Batch,
     appender: &mut A,
     write: &Write,
@@ -23,26 +23,25 @@ pub(super) async fn judge_write<A: Append>(
     for expectation in &write.expect {
         let stream = &expectation.stream;
         look_up(batch, appender, stream).await?;
-        let actual = batch.version(folded, stream);
+        let actual = batch.version(fold, stream);
         if actual != expectation.version {
             let (stream, expected) = (stream.clone(), expectation.version);
             return Ok(Err(WriteError::Conflict { stream, expected, actual }));
         }
     }
-    let decided;
     let events = match &write.change {
-        Change::Events(events) => events,
+        Change::Events(events) => Arc::clone(events),
         Change::Command(command) => {
             let context = Context { now, request: write.request_id };
+            batch.settle(fold);
             // The command is kept: a batch that fails is judged again.
-            match folded.state.decide(command.as_ref().clone(), context) {
-                Ok(events) => decided = events,
+            match fold.state.decide(command.as_ref().clone(), context) {
+                Ok(events) => Arc::new(events),
                 Err(rejection) => return Ok(Err(WriteError::Rejected(rejection))),
             }
-            &decided
         }
     };
-    for event in events {
+    for event in events.iter() {
         look_up(batch, appender, &event.stream).await?;
         if let Event::AnnexErased(erased) = &event.event {
             let position = erased.position;
@@ -51,7 +50,7 @@ pub(super) async fn judge_write<A: Append>(
             }
         }
     }
-    batch.place(folded, appender, write, events)
+    batch.place(fold, appender, write, events)
 }
 
 /// Makes sure that the version of a stream is known.

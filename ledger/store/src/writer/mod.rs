@@ -11,8 +11,10 @@ mod batch;
 mod clock_rule;
 mod folded;
 mod judge;
+mod settle;
 mod task;
 
+use folded::Fold;
 pub(crate) use folded::Folded;
 pub(crate) use task::Task;
 use task::Verdict;
@@ -48,7 +50,7 @@ pub(crate) struct Writer<A> {
     reader: Arc<dyn Read>,
     clock: Arc<dyn Clock>,
     rule: ClockRule,
-    folded: Folded,
+    fold: Fold,
     inbox: mpsc::Receiver<Task>,
     /// Taken from the inbox and not yet judged.
     waiting: VecDeque<Task>,
@@ -78,7 +80,7 @@ impl<A: Append> Writer<A> {
             reader,
             clock,
             rule,
-            folded,
+            fold: Fold::new(folded),
             inbox,
             waiting: VecDeque::new(),
             failing: None,
@@ -86,7 +88,7 @@ impl<A: Append> Writer<A> {
         };
         writer.publish(head.position, head.output);
         // So that readiness is right before the first write.
-        let _ = writer.rule.check(&*writer.clock, writer.folded.proven());
+        let _ = writer.rule.check(&*writer.clock, writer.fold.proven());
         writer.publish_readiness();
         Ok(writer)
     }
@@ -144,7 +146,7 @@ impl<A: Append> Writer<A> {
             Task::Close => self.inbox.close(),
             Task::State { reply } => {
                 // Nobody waits for it any longer: then it is not needed.
-                let _ = reply.send(self.folded.state.clone());
+                let _ = reply.send(self.fold.state.clone());
             }
             Task::Tree { reply } => drop(reply.send(self.tree().await)),
             Task::Beat { node, reply } => {
@@ -167,9 +169,9 @@ impl<A: Append> Writer<A> {
     /// Returns the tree over everything that is committed, by whichever server.
     async fn tree(&mut self) -> Result<Tree, ReadError> {
         let head = self.reader.head().await?;
-        self.folded.catch_up(&*self.reader, head).await?;
+        self.fold.committed().catch_up(&*self.reader, head).await?;
         raise(&self.signals.head, head);
-        Ok(self.folded.tree.clone())
+        Ok(self.fold.tree.clone())
     }
 
     /// Writes one batch off the front of what waits.
@@ -224,8 +226,8 @@ impl<A: Append> Writer<A> {
     /// Looks whether a database that failed is back.
     async fn probe(&mut self) {
         match self.appender.probe().await {
-            Ok(head) if head.position >= self.folded.position => {
-                if self.folded.stands(&*self.reader).await.is_ok_and(|stands| stands) {
+            Ok(head) if head.position >= self.fold.position => {
+                if self.fold.stands(&*self.reader).await.is_ok_and(|stands| stands) {
                     self.recovered();
                 }
             }

@@ -164,7 +164,7 @@ pub(crate) fn events(events: Vec<NewEvent>) -> Write {
         given,
         actor: actor(),
         expect: Vec::new(),
-        change: Change::Events(events),
+        change: Change::Events(Arc::new(events)),
     }
 }
 

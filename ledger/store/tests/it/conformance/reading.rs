@@ -3,6 +3,7 @@ use ledger_core::event::{self, Digest};
 use ledger_core::record::ActorKind;
 use ledger_core::{Actor, Annex, EventId, NewEvent, Position, StreamId, Timestamp, Version};
 use ledger_store::{Change, Write};
+use std::sync::Arc;
 use uuid::Uuid;
 
 pub(super) async fn everything_is_read_back_as_it_was_written(place: &Place) {
@@ -25,7 +26,7 @@ pub(super) async fn everything_is_read_back_as_it_was_written(place: &Place) {
         given: Digest::of(b"given"),
         actor: by.clone(),
         expect: Vec::new(),
-        change: Change::Events(vec![new.clone(), created("plain")]),
+        change: Change::Events(Arc::new(vec![new.clone(), created("plain")])),
     };
     write(&log, write_it).await;
     let [record, plain] = <[_; 2]>::try_from(read_all(&log).await).unwrap();
