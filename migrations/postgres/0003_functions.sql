@@ -75,10 +75,14 @@ BEGIN
     IF cardinality(recorded) <> cardinality(ids) THEN
         RAISE EXCEPTION 'events: not every column has as many values';
     END IF;
-    IF (SELECT count(DISTINCT n) FILTER (WHERE n < 0) <> cardinality(new_names)
-            OR coalesce(bool_or(n = 0 OR n > h.names OR n < -cardinality(new_names)), false)
-        FROM unnest(streams || types || actors) n)
-    THEN
+    IF EXISTS (
+        SELECT FROM unnest(streams || types || actors) n
+        WHERE n = 0 OR n > h.names OR n < -cardinality(new_names)
+    ) OR (
+        cardinality(new_names) > 0 AND cardinality(new_names) <> (
+            SELECT count(DISTINCT n) FROM unnest(streams || types || actors) n WHERE n < 0
+        )
+    ) THEN
         RAISE EXCEPTION 'names: a number names nothing, or a name is for no event';
     END IF;
     IF EXISTS (SELECT FROM unnest(annex_positions) p WHERE p <= behind) THEN

@@ -121,6 +121,15 @@ pub(crate) trait Append: Send + 'static {
         stream: &StreamId,
     ) -> impl Future<Output = Result<Version, Failure>> + Send;
 
+    /// Returns a stream's version, of a stream that is appended to. Where a database can
+    /// tell at the commit whether it is right, it may be presumed.
+    fn version_behind(
+        &mut self,
+        stream: &StreamId,
+    ) -> impl Future<Output = Result<Version, Failure>> + Send {
+        self.stream_version(stream)
+    }
+
     /// Returns whether an annex is stored for the event.
     fn has_annex(
         &mut self,

@@ -46,6 +46,8 @@ pub(crate) struct PostgresAppender {
     prepared: Option<Statement>,
     /// The requests that are presumed to be new, by the ids of their first events.
     presumed: HashMap<Uuid, RequestId>,
+    /// Whether streams that the batch appends to are presumed to be new.
+    new_streams: bool,
     /// Told of every commit.
     committed: Arc<Notify>,
 }
@@ -69,6 +71,7 @@ impl PostgresAppender {
             locked: false,
             prepared: None,
             presumed: HashMap::new(),
+            new_streams: false,
             committed,
         }
     }
@@ -186,6 +189,7 @@ impl Append for PostgresAppender {
         // A request is known by its first event, whose id is derived from it.
         let id = |id: &RequestId| (EventId::derive(*id, 0).uuid(), *id);
         let firsts: HashMap<Uuid, RequestId> = ids.iter().map(id).collect();
+        self.new_streams = false;
         self.first = if self.connection.is_some() { self.end.first() } else { First::Look };
         if self.first != First::Presume {
             self.presumed.clear();
@@ -216,6 +220,16 @@ impl Append for PostgresAppender {
              ORDER BY place DESC LIMIT 1";
         let version = self.value::<i64>(sqlx::query(SQL).bind(stream.to_string())).await?;
         Ok(Version(unsigned(version)?.unwrap_or_default()))
+    }
+
+    async fn version_behind(&mut self, stream: &StreamId) -> Result<Version, Failure> {
+        // What the writer does not remember is the streams of activations, which are
+        // written once: this one is new, or an index or a guard refuses the batch.
+        if self.first != First::Presume {
+            return self.stream_version(stream).await;
+        }
+        self.new_streams = true;
+        Ok(Version::ZERO)
     }
 
     async fn has_annex(&mut self, position: Position) -> Result<bool, Failure> {
@@ -264,7 +278,8 @@ impl Append for PostgresAppender {
             Some(statement) => self.append(statement).await,
             None => self.run("COMMIT").await,
         };
-        if let Err(failure) = done {
+        if let Err(mut failure) = done {
+            failure.overtaken |= self.new_streams && failure.refused && !failure.surroundings;
             if failure.overtaken {
                 self.end.refused(self.first);
             }

@@ -20,8 +20,9 @@ const FRESH: Duration = Duration::from_secs(1);
 /// What comes before a batch is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum First {
-    /// Nothing: the log ends where this server's last append ended, and no request was
-    /// written before. The statement that appends holds the batch to both.
+    /// Nothing: the log ends where this server's last append ended, no request was
+    /// written before, and the streams of activations are new. The statement that appends
+    /// holds the batch to all of it.
     Presume,
     /// A look, without the lock.
     Look,

@@ -1,21 +1,37 @@
 //! Texts that many events share, each stored once and known by a number.
 
+use foldhash::fast::RandomState;
+use ledger_core::StreamId;
 use std::collections::HashMap;
+use std::fmt::Write;
 
 /// The writer's knowledge of the table `names`. A number, once committed, is for
 /// ever, whichever server gave it.
 #[derive(Default)]
 pub(super) struct Interner {
-    known: HashMap<String, i32>,
+    known: HashMap<String, i32, RandomState>,
     /// What the batch needs and is not known, in order.
     asked: Vec<String>,
     /// Where each of those stands, from 1, below zero.
-    places: HashMap<String, i32>,
+    places: HashMap<String, i32, RandomState>,
     /// The numbers of those that were asked, once the database told.
     told: Vec<i32>,
+    /// Where the name of a stream is written out.
+    scratch: String,
 }
 
 impl Interner {
+    /// Returns the number of a stream's name or, below zero, its place among those asked.
+    pub(super) fn stream(&mut self, stream: &StreamId) -> i32 {
+        let mut name = std::mem::take(&mut self.scratch);
+        name.clear();
+        // Writing to a string cannot fail.
+        let _ = write!(name, "{stream}");
+        let number = self.number(&name);
+        self.scratch = name;
+        number
+    }
+
     /// Returns the number of a text or, below zero, its place among those asked.
     pub(super) fn number(&mut self, name: &str) -> i32 {
         if let Some(number) = self.known.get(name).or_else(|| self.places.get(name)) {

@@ -24,8 +24,7 @@ pub(super) fn statement(
     absent: Vec<Uuid>,
 ) -> Statement {
     let records = &rows.records;
-    let streams: Vec<i32> =
-        records.iter().map(|record| names.number(&record.stream.to_string())).collect();
+    let streams: Vec<i32> = records.iter().map(|record| names.stream(&record.stream)).collect();
     let types: Vec<i32> = records.iter().map(|record| names.number(&record.type_name)).collect();
     let actors: Vec<i32> = records.iter().map(|record| names.number(&record.actor.id)).collect();
     let query = sqlx::query(APPEND).bind(signed(behind.position.0));

@@ -22,7 +22,10 @@ pub(super) async fn judge_write<A: Append>(
     }
     for expectation in &write.expect {
         let stream = &expectation.stream;
-        look_up(batch, appender, stream).await?;
+        if is_unknown(batch, stream) {
+            let version = appender.stream_version(stream).await?;
+            batch.versions.insert(stream.clone(), version);
+        }
         let actual = batch.version(fold, stream);
         if actual != expectation.version {
             let (stream, expected) = (stream.clone(), expectation.version);
@@ -42,7 +45,10 @@ pub(super) async fn judge_write<A: Append>(
         }
     };
     for event in events.iter() {
-        look_up(batch, appender, &event.stream).await?;
+        if is_unknown(batch, &event.stream) {
+            let version = appender.version_behind(&event.stream).await?;
+            batch.versions.insert(event.stream.clone(), version);
+        }
         if let Event::AnnexErased(erased) = &event.event {
             let position = erased.position;
             if batch.erases(position) || !appender.has_annex(position).await? {
@@ -53,17 +59,9 @@ pub(super) async fn judge_write<A: Append>(
     batch.place(fold, appender, write, events)
 }
 
-/// Makes sure that the version of a stream is known.
-async fn look_up<A: Append>(
-    batch: &mut Batch,
-    appender: &mut A,
-    stream: &StreamId,
-) -> Result<(), Failure> {
-    if !is_remembered(stream) && !batch.versions.contains_key(stream) {
-        let version = appender.stream_version(stream).await?;
-        batch.versions.insert(stream.clone(), version);
-    }
-    Ok(())
+/// Returns whether only the database knows the version of a stream.
+fn is_unknown(batch: &Batch, stream: &StreamId) -> bool {
+    !is_remembered(stream) && !batch.versions.contains_key(stream)
 }
 
 /// Judges a piece of output against what is stored and what the batch has.

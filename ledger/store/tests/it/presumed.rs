@@ -5,6 +5,7 @@ use crate::attack_postgres::{append, number, run};
 use crate::fencing::{expecting, open};
 use crate::postgres::Database;
 use crate::support::*;
+use ledger_core::{ActivationId, NewEvent, StreamId, Version};
 use ledger_store::{Write, Written};
 
 /// A server that has just written asks nothing before it judges. So it must find out
@@ -69,4 +70,29 @@ async fn a_request_sent_again_is_known_beside_new_ones() {
     let alone = write(&log, Write { request_id: refused_now, ..expecting(1) }).await;
     assert!(alone.repeated);
     assert_eq!(read_all(&log).await.len(), 45);
+}
+
+/// The stream of an activation is presumed to be new, which by its own commands it is.
+#[tokio::test]
+async fn a_stream_that_is_not_new_goes_on_where_it_ended() {
+    let database = Database::new().await;
+    let log = open(&database).await;
+    let stream = StreamId::Activation(ActivationId::new(fresh_request().uuid()));
+    let to_it = || NewEvent { stream: stream.clone(), ..one() };
+    write(&log, one_event()).await;
+    write(&log, events(vec![to_it(), to_it()])).await;
+    // Beside others, whose verdicts stay as they are.
+    let (other, again) =
+        tokio::join!(log.write(one_event()), log.write(events(vec![one(), to_it()])));
+    assert_eq!(positions(other), (4, 4));
+    assert_eq!(positions(again), (5, 6));
+    let versions: Vec<u64> = log
+        .read_stream(&stream, Version(1), 10)
+        .await
+        .unwrap()
+        .iter()
+        .map(|record| record.version.0)
+        .collect();
+    assert_eq!(versions, [1, 2, 3]);
+    assert_eq!(log.tree().await.unwrap(), open(&database).await.tree().await.unwrap());
 }
