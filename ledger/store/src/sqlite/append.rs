@@ -141,7 +141,7 @@ impl SqliteAppender {
 impl Append for SqliteAppender {
     const SHARED: bool = false;
     const THREAD: bool = true;
-    const BESIDE: usize = 65;
+    const BESIDE: usize = 256;
 
     async fn lock(&mut self, ids: &[RequestId]) -> Result<Locked, Failure> {
         const SQL: &str = "SELECT position, given, events FROM events WHERE event_id = ?";
