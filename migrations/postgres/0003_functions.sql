@@ -36,6 +36,9 @@ $$;
 --
 -- A stream, type or actor is the number of its name or, below 0, its place in the
 -- list of names. Returned is what the clock says, and behind it the numbers of those.
+--
+-- A query costs as much as a few events; an expression, or a condition that keeps a
+-- query from being run, next to nothing.
 CREATE FUNCTION ledger.append(
     behind bigint, recorded bigint[], versions bigint[], lags bigint[],
     streams integer[], types integer[], actors integer[], counts integer[],
@@ -54,8 +57,10 @@ SET search_path = ledger, pg_temp AS $$
 DECLARE
     h head;
     last bigint := behind + cardinality(ids);
+    used integer[] := streams || types || actors;
     n_names integer := 0;
     numbers integer[];
+    newest bigint;
 BEGIN
     SELECT * INTO h FROM head WHERE id = 1 FOR UPDATE;
     IF behind <> h.position OR (behind_output <> h.output AND cardinality(starts) > 0)
@@ -75,31 +80,30 @@ BEGIN
     IF cardinality(recorded) <> cardinality(ids) THEN
         RAISE EXCEPTION 'events: not every column has as many values';
     END IF;
-    IF EXISTS (
-        SELECT FROM unnest(streams || types || actors) n
-        WHERE n = 0 OR n > h.names OR n < -cardinality(new_names)
-    ) OR (
-        cardinality(new_names) > 0 AND cardinality(new_names) <> (
-            SELECT count(DISTINCT n) FROM unnest(streams || types || actors) n WHERE n < 0
-        )
-    ) THEN
-        RAISE EXCEPTION 'names: a number names nothing, or a name is for no event';
+    IF 0 = ANY (used) OR h.names < ANY (used) OR -cardinality(new_names) > ANY (used) THEN
+        RAISE EXCEPTION 'names: a number names nothing';
     END IF;
-    IF EXISTS (SELECT FROM unnest(annex_positions) p WHERE p <= behind) THEN
+    IF behind >= ANY (annex_positions) THEN
         RAISE EXCEPTION 'annexes: an annex comes with its event';
     END IF;
     -- Microseconds of the last moment that is a time.
     IF recorded[cardinality(recorded)] > 253402300799999999 THEN
         RAISE EXCEPTION 'events: recorded_at lies behind the year 9999';
     END IF;
-    IF cardinality(absent) > 0 AND EXISTS (
-        SELECT FROM unnest(absent) a (id)
-        JOIN events e ON id_key(e.event_id) = id_key(a.id) AND e.event_id = a.id
-    ) THEN
-        RAISE EXCEPTION 'events: a request of the batch wrote something before'
-            USING ERRCODE = 'LG002';
+    IF cardinality(absent) > 0 THEN
+        IF EXISTS (
+            SELECT FROM unnest(absent) a (id)
+            JOIN events e ON id_key(e.event_id) = id_key(a.id) AND e.event_id = a.id
+        ) THEN
+            RAISE EXCEPTION 'events: a request of the batch wrote something before'
+                USING ERRCODE = 'LG002';
+        END IF;
     END IF;
     IF cardinality(new_names) > 0 THEN
+        IF (SELECT count(DISTINCT n) FROM unnest(used) n WHERE n < 0) <> cardinality(new_names)
+        THEN
+            RAISE EXCEPTION 'names: a name is for no event';
+        END IF;
         INSERT INTO names (id, name)
         SELECT h.names + row_number() OVER (ORDER BY u.o), u.name
         FROM unnest(new_names) WITH ORDINALITY u (name, o)
@@ -149,10 +153,11 @@ BEGIN
     END IF;
     IF cardinality(sizes) > 0 THEN
         INSERT INTO checkpoints (size, note) SELECT * FROM unnest(sizes, notes);
+        SELECT max(s) INTO newest FROM unnest(sizes) s;
     END IF;
     UPDATE head SET position = last, output = h.output + cardinality(starts),
         names = h.names + n_names,
-        signed = greatest(signed, (SELECT max(s) FROM unnest(sizes) s)),
+        signed = greatest(signed, newest),
         recorded_at = greatest(recorded_at, recorded[cardinality(recorded)])
     WHERE id = 1;
     RETURN (extract(epoch FROM clock_timestamp()) * 1000000)::bigint || numbers::bigint[];
