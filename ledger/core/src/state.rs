@@ -16,8 +16,8 @@ use crate::workspace::Workspace;
 
 /// Everything that a decision may depend on, bounded by the fleet.
 ///
-/// Cloning costs nothing that grows: the maps share their structure. So a writer
-/// keeps the state of before a batch until the batch is committed.
+/// Cloning costs nothing that grows: the maps share their structure, and what changes
+/// is copied as long as a clone is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// The workspaces, with their tokens, agents and sessions.
