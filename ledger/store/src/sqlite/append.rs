@@ -194,7 +194,8 @@ impl Append for SqliteAppender {
             }
         }
         let away = self.away.as_ref()?;
-        let records = Arc::new(std::mem::take(records));
+        let next = Vec::with_capacity(records.len());
+        let records = Arc::new(std::mem::replace(records, next));
         away.insert(Arc::clone(&records));
         Some(records)
     }

@@ -118,9 +118,7 @@ impl Batch {
         events: Arc<Vec<NewEvent>>,
     ) -> Result<Result<Written, WriteError>, Failure> {
         let (ahead, later) = events.split_at(events.len().min(CHUNK));
-        let encoded = check(write, &events)
-            .and_then(|()| ahead.iter().map(encode_event).collect::<Result<Vec<_>, _>>());
-        let encoded = match encoded {
+        let encoded = match check(write, &events).and_then(|()| encode(ahead)) {
             Ok(encoded) if encoded.is_empty() => {
                 return Ok(Ok(Written { positions: None, repeated: false }));
             }
@@ -132,6 +130,9 @@ impl Batch {
         if is_large {
             self.settle(fold);
         }
+        // Growing moves what is there.
+        self.rows.records.reserve(if is_large { CHUNK } else { events.len() });
+        self.versions.reserve(events.len());
         let first = self.position.next();
         // Bounded far below by WRITE_EVENTS_MAX.
         let given = Given::new(write.given, u32::try_from(events.len()).unwrap_or(u32::MAX));
@@ -267,6 +268,14 @@ fn half_placed(error: WriteError) -> Failure {
         why: error.to_string(),
         source: Box::new(error),
     }
+}
+
+fn encode(events: &[NewEvent]) -> Result<Vec<Encoded<'_>>, WriteError> {
+    let mut encoded = Vec::with_capacity(events.len());
+    for event in events {
+        encoded.push(encode_event(event)?);
+    }
+    Ok(encoded)
 }
 
 fn encode_event(event: &NewEvent) -> Result<Encoded<'_>, WriteError> {
