@@ -10,6 +10,8 @@ use std::fmt::Write;
 #[derive(Default)]
 pub(super) struct Interner {
     known: HashMap<String, i32, RandomState>,
+    /// Streams of which the name need not be written out.
+    streams: HashMap<StreamId, i32, RandomState>,
     /// What the batch needs and is not known, in order.
     asked: Vec<String>,
     /// Where each of those stands, from 1, below zero.
@@ -23,12 +25,19 @@ pub(super) struct Interner {
 impl Interner {
     /// Returns the number of a stream's name or, below zero, its place among those asked.
     pub(super) fn stream(&mut self, stream: &StreamId) -> i32 {
+        if let Some(number) = self.streams.get(stream) {
+            return *number;
+        }
         let mut name = std::mem::take(&mut self.scratch);
         name.clear();
         // Writing to a string cannot fail.
         let _ = write!(name, "{stream}");
         let number = self.number(&name);
         self.scratch = name;
+        // Above 0 it is committed, and no activation's.
+        if number > 0 {
+            self.streams.insert(stream.clone(), number);
+        }
         number
     }
 

@@ -55,6 +55,9 @@ pub(super) struct Interner {
     known: Numbers,
     /// What the open transaction added, or only needed.
     pending: Numbers,
+    /// Streams of which the name need not be written out; those of activations come and go.
+    streams: HashMap<StreamId, i64, RandomState>,
+    pending_streams: Vec<(StreamId, i64)>,
     /// Where the names of streams are written out, one after the other.
     scratch: String,
 }
@@ -66,9 +69,17 @@ impl Interner {
         connection: &Connection,
         stream: &StreamId,
     ) -> Result<i64, Error> {
+        if let Some(number) = self.streams.get(stream) {
+            return Ok(*number);
+        }
         let mut scratch = std::mem::take(&mut self.scratch);
         let number = self.number(connection, stream_name(stream, &mut scratch));
         self.scratch = scratch;
+        if let Ok(number) = number
+            && !matches!(stream, StreamId::Activation(_))
+        {
+            self.pending_streams.push((stream.clone(), number));
+        }
         number
     }
 
@@ -99,6 +110,7 @@ impl Interner {
     /// Keeps what the transaction added.
     pub(super) fn committed(&mut self) {
         self.known.texts.extend(self.pending.texts.drain());
+        self.streams.extend(self.pending_streams.drain(..));
         if self.known.ids.len() + self.pending.ids.len() > IDS_KNOWN_MAX {
             self.known.ids.clear();
         }
@@ -109,6 +121,7 @@ impl Interner {
     /// Forgets what the transaction added.
     pub(super) fn abandoned(&mut self) {
         self.pending.texts.clear();
+        self.pending_streams.clear();
         self.pending.ids.clear();
     }
 }
