@@ -80,6 +80,13 @@ impl<'m> Cells<'m> {
         cells
     }
 
+    /// Returns when it was recorded, in microseconds since 1970; what is no time is told
+    /// when the event is read.
+    pub(super) fn recorded_at(&self) -> i64 {
+        let recorded_at = self.maybe_array(RECORDED_AT).ok().flatten();
+        recorded_at.map_or(i64::MIN, i64::from_be_bytes)
+    }
+
     /// Returns the bytes of a cell that may be empty.
     pub(super) fn maybe(&self, column: Column) -> Option<&'m [u8]> {
         self.cells.get(column.0).copied().flatten()

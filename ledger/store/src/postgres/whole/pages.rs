@@ -3,16 +3,16 @@
 
 use super::super::signed;
 use super::along::Along;
-use super::events;
-use super::rows::{self, Names, get};
+use super::events::{self, Cells};
+use super::rows::{self, Annex, Names, get};
 use super::{Head, guards, trouble};
-use crate::verify::{Batch, Item, Row, Sink, Stop};
+use crate::verify::{Batch, Item, Sink, Stop};
 use futures_util::TryStreamExt;
 use ledger_core::Position;
 use ledger_core::merkle::{TILE_WIDTH, TileId};
 use ledger_core::verify::Fault;
-use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
+use sqlx::{Connection, PgConnection};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -106,11 +106,7 @@ impl<'a> Reading<'a> {
         while let Some(message) = messages.try_next().await.map_err(trouble)? {
             let mut message = &*message;
             while let Some(cells) = parser.next(&mut message)? {
-                let mut event = rows::event(&cells, &mut found.names, &mut self.batch)?;
-                if self.is_due(&event) {
-                    self.before(&mut event, &mut found).await?;
-                }
-                self.event(event, &mut found)?;
+                self.event(&cells, &mut found).await?;
             }
         }
         while let Some(row) = self.outputs.take(&mut self.connection, i64::MAX).await? {
@@ -119,42 +115,23 @@ impl<'a> Reading<'a> {
             self.hand_on_if_full()?;
         }
         found.cursor = self.outputs.last;
+        drop(messages);
+        events.close().await.map_err(trouble)?;
         self.rest(&mut found).await?;
         Ok(found)
     }
 
-    /// Returns whether something is to be read before the event can be put. Asks nothing.
-    fn is_due(&self, event: &Row) -> bool {
-        !self.beside.range.contains(&event.position.0)
-            || self.outputs.is_due(event.recorded_at.micros())
-            || self.annexes.is_due(signed(event.position.0))
-    }
-
-    /// Reads what belongs to the event or stands before it.
-    async fn before(&mut self, event: &mut Row, found: &mut Found) -> Result<(), Stop> {
-        let (position, recorded_at) = (signed(event.position.0), event.recorded_at.micros());
-        if !self.beside.range.contains(&event.position.0) {
-            self.read_beside(event.position.0).await?;
-        }
-        while let Some(row) = self.outputs.take(&mut self.connection, recorded_at).await? {
-            let place = rows::output(&row, &mut self.batch)?;
-            self.put(Item::Output(place));
-        }
-        while let Some(row) = self.annexes.take(&mut self.connection, position).await? {
-            // One of no event is counted at the end.
-            if get::<i64>(&row, 0)? == position {
-                event.annex = Some(rows::annex(&row, &mut self.batch)?);
-                found.annexes += 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts an event into a batch, with what stands beside it.
-    fn event(&mut self, event: Row, found: &mut Found) -> Result<(), Stop> {
-        let position = event.position;
+    /// Puts an event into a batch, with what belongs to it.
+    async fn event(&mut self, cells: &Cells<'_>, found: &mut Found) -> Result<(), Stop> {
+        let (position, recorded_at) = (cells.position, cells.recorded_at());
+        let due = !self.beside.range.contains(&position.0)
+            || self.outputs.is_due(recorded_at)
+            || self.annexes.is_due(signed(position.0));
+        // Mostly nothing is, and nothing is waited for.
+        let annex = if due { self.before(position, recorded_at).await? } else { None };
+        found.annexes += i64::from(annex.is_some());
         found.position = signed(position.0);
-        self.put(Item::Event(event));
+        rows::event(cells, annex, &mut found.names, &mut self.batch)?;
         if let Some(ordered) = self.beside.erasures.remove(&position.0) {
             let ordered = Position(u64::try_from(ordered).unwrap_or(0));
             found.erasures += 1;
@@ -167,6 +144,29 @@ impl<'a> Reading<'a> {
             self.put(Item::Checkpoint { size: position.0, note });
         }
         self.hand_on_if_full()
+    }
+
+    /// Reads what stands before an event or beside it. Returns its annex.
+    async fn before(
+        &mut self,
+        position: Position,
+        recorded_at: i64,
+    ) -> Result<Option<Annex>, Stop> {
+        if !self.beside.range.contains(&position.0) {
+            self.read_beside(position.0).await?;
+        }
+        while let Some(row) = self.outputs.take(&mut self.connection, recorded_at).await? {
+            let place = rows::output(&row, &mut self.batch)?;
+            self.put(Item::Output(place));
+        }
+        let (mut annex, number) = (None, signed(position.0));
+        while let Some(row) = self.annexes.take(&mut self.connection, number).await? {
+            // One of no event is counted at the end.
+            if get::<i64>(&row, 0)? == number {
+                annex = Some(rows::annex(&row, &mut self.batch)?);
+            }
+        }
+        Ok(annex)
     }
 
     /// Reads what stands beside the events from the position on.

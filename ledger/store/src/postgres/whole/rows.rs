@@ -4,7 +4,7 @@
 use super::super::row::{VERSION_BITS, VERSION_MAX};
 use super::events::{self, Cells, Column};
 use super::trouble;
-use crate::verify::{Batch, Place, Row, Span, Stop, TextSpan};
+use crate::verify::{Batch, Item, Place, Row, Span, Stop, TextSpan};
 use ledger_core::record::{ActorKind, Given};
 use ledger_core::verify::Fault;
 use ledger_core::{AnnexDigest, DeploymentId, EventId, Position, Timestamp, Version};
@@ -81,8 +81,13 @@ impl Names {
     }
 }
 
-/// Reads the cells of an event, all but its annex.
-pub(super) fn event(cells: &Cells<'_>, names: &mut Names, batch: &mut Batch) -> Result<Row, Stop> {
+/// Puts an event into a batch.
+pub(super) fn event(
+    cells: &Cells<'_>,
+    annex: Option<Annex>,
+    names: &mut Names,
+    batch: &mut Batch,
+) -> Result<(), Stop> {
     let position = cells.position;
     let mut name = |column: Column, id: i64| -> Result<TextSpan, Stop> {
         Ok(batch.keep_text(names.get(position, column.1, id)?))
@@ -104,7 +109,8 @@ pub(super) fn event(cells: &Cells<'_>, names: &mut Names, batch: &mut Batch) -> 
     let kind = u8::try_from(code).ok().and_then(ActorKind::from_code);
     let unknown = || cells.fault(events::ACTOR_KIND, format_args!("{code} is no kind"));
     let id = |column| Ok::<_, Fault>(cells.maybe_array(column)?.map(EventId::from_bytes));
-    Ok(Row {
+    let payload = batch.keep(cells.bytes(events::PAYLOAD)?);
+    batch.items.push(Item::Event(Row {
         position,
         stream,
         version: Version(place.cast_unsigned() & VERSION_MAX),
@@ -118,14 +124,18 @@ pub(super) fn event(cells: &Cells<'_>, names: &mut Names, batch: &mut Batch) -> 
         causation_id: id(events::CAUSATION_ID)?,
         annex_digest: cells.maybe_array(events::ANNEX_DIGEST)?.map(AnnexDigest),
         given: given(cells)?,
-        payload: batch.keep(cells.bytes(events::PAYLOAD)?),
+        payload,
         payload_digest: None,
-        annex: None,
-    })
+        annex,
+    }));
+    Ok(())
 }
 
-/// Reads a row of [`ANNEXES`]: the salt and the bytes.
-pub(super) fn annex(row: &PgRow, batch: &mut Batch) -> Result<([u8; 16], Span), Stop> {
+/// The salt and the bytes.
+pub(super) type Annex = ([u8; 16], Span);
+
+/// Reads a row of [`ANNEXES`].
+pub(super) fn annex(row: &PgRow, batch: &mut Batch) -> Result<Annex, Stop> {
     let (salt, bytes): (&[u8], &[u8]) = (get(row, 1)?, get(row, 2)?);
     let wrong = |_| {
         let position = get::<i64>(row, 0).ok().and_then(|position| u64::try_from(position).ok());
