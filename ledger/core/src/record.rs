@@ -13,6 +13,7 @@ use crate::names::WorkspaceName;
 use crate::stream::StreamId;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::fmt::Write;
 
 /// Who caused an event: a kind and an opaque id, never a person's name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +118,13 @@ pub struct Record {
     pub annex: Option<SealedAnnex>,
 }
 
+/// Memory that hashing one record after the other uses again.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    stream: String,
+    envelope: Vec<u8>,
+}
+
 /// Any JSON, as a payload is when its type does not matter.
 pub type Json = serde_json::Value;
 
@@ -144,6 +152,15 @@ impl Record {
 
     /// Returns the leaf hash of RFC 6962: SHA-256 over a zero byte and the envelope.
     pub fn leaf_hash(&self) -> NodeHash {
-        NodeHash::leaf(&self.envelope())
+        self.leaf_hash_with(&mut Scratch::default())
+    }
+
+    /// Does the same for one of many records.
+    pub fn leaf_hash_with(&self, scratch: &mut Scratch) -> NodeHash {
+        let Scratch { stream, envelope } = scratch;
+        stream.clear();
+        // Writing to a string cannot fail.
+        let _ = write!(stream, "{}", self.stream);
+        self.columns(stream).leaf_hash(envelope)
     }
 }

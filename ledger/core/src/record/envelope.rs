@@ -86,7 +86,7 @@ impl Record {
 
     /// Returns what the envelope covers. The stream's name is the caller's, who
     /// may have it written out already.
-    fn columns<'a>(&'a self, stream: &'a str) -> Columns<'a> {
+    pub(super) fn columns<'a>(&'a self, stream: &'a str) -> Columns<'a> {
         Columns {
             position: self.position,
             stream,

@@ -8,6 +8,7 @@ use imbl::GenericHashMap;
 use imbl::shared_ptr::DefaultSharedPtr;
 use ledger_core::limits::PAGE_RECORDS_MAX;
 use ledger_core::merkle::Tree;
+use ledger_core::record::Scratch;
 use ledger_core::{Event, EventId, Position, Record, State, StreamId, Timestamp, Version};
 use std::ops::Deref;
 
@@ -87,11 +88,12 @@ impl Folded {
             if last < head {
                 next = Some(begun(page(last)).await);
             }
+            let mut scratch = Scratch::default();
             for record in &records {
                 self.apply(record)?;
                 if grows {
                     // Whoever appended them stored the tiles.
-                    self.tree.push(record.leaf_hash(), &mut |_| {});
+                    self.tree.push(record.leaf_hash_with(&mut scratch), &mut |_| {});
                 }
             }
         }
@@ -127,7 +129,10 @@ impl Folded {
         self.position = record.position;
         self.last = Some(record.event_id);
         if is_remembered(&record.stream) {
-            self.versions.insert(record.stream.clone(), record.version);
+            match self.versions.get_mut(&record.stream) {
+                Some(version) => *version = record.version,
+                None => drop(self.versions.insert(record.stream.clone(), record.version)),
+            }
         }
         match event {
             Event::ClockConfirmed(confirmed) => self.proven = Some(confirmed.clock),
@@ -166,11 +171,14 @@ pub(crate) struct Fold {
     folded: Folded,
     /// What it was before the batch, if the batch changed it.
     before: Option<Folded>,
+    /// What it was before the last batch that changed it: to let go of it takes as long
+    /// as the changes did.
+    spent: Option<Folded>,
 }
 
 impl Fold {
     pub(crate) fn new(folded: Folded) -> Self {
-        Self { folded, before: None }
+        Self { folded, ..Self::default() }
     }
 
     /// Returns it to be changed by what is committed.
@@ -186,7 +194,14 @@ impl Fold {
 
     /// Notes that the batch was committed.
     pub(crate) fn keep(&mut self) {
-        self.before = None;
+        if let Some(before) = self.before.take() {
+            self.spent = Some(before);
+        }
+    }
+
+    /// Lets go of what no batch needs any more.
+    pub(crate) fn let_go(&mut self) {
+        self.spent = None;
     }
 
     /// Takes back what the batch changed.

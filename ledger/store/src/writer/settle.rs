@@ -6,6 +6,7 @@
 use super::batch::Batch;
 use super::folded::{Fold, Folded};
 use ledger_core::merkle::{TILE_WIDTH, Tile};
+use ledger_core::record::Scratch;
 use ledger_core::{NewEvent, Record};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -40,8 +41,9 @@ impl Unsettled {
         upto: usize,
         tiles: &mut Vec<Tile>,
     ) {
+        let mut scratch = Scratch::default();
         for record in records.iter().take(upto).skip(self.n_hashed) {
-            folded.tree.push(record.leaf_hash(), &mut |tile| tiles.push(tile));
+            folded.tree.push(record.leaf_hash_with(&mut scratch), &mut |tile| tiles.push(tile));
         }
         self.n_hashed = self.n_hashed.max(upto);
     }
@@ -71,6 +73,8 @@ impl Batch {
         if self.handed.is_empty() && self.unsettled.n_folded == n_rows {
             return;
         }
+        // If something was handed over, the other thread takes longer.
+        fold.let_go();
         let folded = fold.tentative();
         for records in std::mem::take(&mut self.handed) {
             self.unsettled.hash(folded, &records, records.len(), &mut self.rows.tiles);
@@ -83,17 +87,25 @@ impl Batch {
     /// Settles everything that was committed.
     pub(super) fn settle_committed(&mut self, fold: &mut Fold) {
         fold.keep();
-        self.settle_rows(fold.committed(), self.rows.records.len());
+        let n_rows = self.rows.records.len();
+        if self.unsettled.n_folded < n_rows {
+            fold.let_go();
+            self.settle_rows(fold.committed(), n_rows);
+        }
     }
 
     /// Settles everything a few events at a time, while something else is waited for.
     pub(super) async fn settle_meanwhile(&mut self, fold: &mut Fold) {
+        fold.let_go();
         let n_rows = self.rows.records.len();
         while self.unsettled.n_folded < n_rows {
             let upto = (self.unsettled.n_folded + AT_ONCE).min(n_rows);
             self.settle_rows(fold.tentative(), upto);
             tokio::task::yield_now().await;
         }
+        // The database has them.
+        self.rows.records = Vec::new();
+        self.unsettled = Unsettled::default();
     }
 
     /// Makes the tiles that the batch fills.
