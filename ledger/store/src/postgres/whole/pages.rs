@@ -110,9 +110,7 @@ impl<'a> Reading<'a> {
             }
         }
         while let Some(row) = self.outputs.take(&mut self.connection, i64::MAX).await? {
-            let place = rows::output(&row, &mut self.batch)?;
-            self.put(Item::Output(place));
-            self.hand_on_if_full()?;
+            self.output(&row)?;
         }
         found.cursor = self.outputs.last;
         drop(messages);
@@ -156,8 +154,7 @@ impl<'a> Reading<'a> {
             self.read_beside(position.0).await?;
         }
         while let Some(row) = self.outputs.take(&mut self.connection, recorded_at).await? {
-            let place = rows::output(&row, &mut self.batch)?;
-            self.put(Item::Output(place));
+            self.output(&row)?;
         }
         let (mut annex, number) = (None, signed(position.0));
         while let Some(row) = self.annexes.take(&mut self.connection, number).await? {
@@ -182,6 +179,12 @@ impl<'a> Reading<'a> {
         let tiles = self.tiles_within(from.max(1), to).await?;
         self.beside = Beside { range, erasures, notes, tiles };
         Ok(())
+    }
+
+    fn output(&mut self, row: &PgRow) -> Result<(), Stop> {
+        let place = rows::output(row, &mut self.batch)?;
+        self.put(Item::Output(place));
+        self.hand_on_if_full()
     }
 
     fn hand_on_if_full(&mut self) -> Result<(), Stop> {
