@@ -141,7 +141,7 @@ impl ArchiveSource {
                 Kind::Event => {
                     let row = event(&self.frame, position.next(), batch)?;
                     position = row.position;
-                    Item::Event(Box::new(row))
+                    Item::Event(row)
                 }
                 Kind::Erasure => {
                     let ordered = self.frame.as_slice().try_into().map(u64::from_be_bytes);
@@ -156,7 +156,7 @@ impl ArchiveSource {
             counts.count(kind);
             batch.items.push(item);
             if batch.is_full() {
-                sink(std::mem::take(batch))?;
+                sink(batch)?;
                 if stop.load(Ordering::Relaxed) {
                     return Err(Stop::Unheard);
                 }
@@ -201,7 +201,7 @@ impl Source for ArchiveSource {
             Err(Stop::Fault(fault)) => batch.items.push(Item::Fault(fault)),
             other => other?,
         }
-        sink(batch)
+        sink(&mut batch)
     }
 }
 

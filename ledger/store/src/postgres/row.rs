@@ -62,8 +62,8 @@ columns! {
 }
 
 /// How many bits of a place are the version; the others are the stream.
-const VERSION_BITS: u32 = 33;
-const VERSION_MAX: u64 = (1 << VERSION_BITS) - 1;
+pub(super) const VERSION_BITS: u32 = 33;
+pub(super) const VERSION_MAX: u64 = (1 << VERSION_BITS) - 1;
 
 /// The names that rows refer to, by number.
 type NamesOfPage = HashMap<i32, Arc<Name>>;

@@ -55,9 +55,10 @@ pub(crate) struct Place {
 }
 
 /// One thing that is stored, in the order in which a checker wants it.
+#[expect(clippy::large_enum_variant, reason = "nearly all are events: a box for each costs more")]
 #[derive(Clone, Debug)]
 pub(crate) enum Item {
-    Event(Box<Row>),
+    Event(Row),
     Erasure {
         position: Position,
         ordered: Position,
@@ -81,6 +82,9 @@ pub(crate) enum Item {
     Afterwards(Fault),
 }
 
+/// What an event tells, and the digest of its payload.
+pub(crate) type Looked = Result<(Told, [u8; 32]), Fault>;
+
 /// Some items, with their text and bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -88,10 +92,19 @@ pub(crate) struct Batch {
     bytes: Vec<u8>,
     text: String,
     /// What each event tells, once a worker looked at it.
-    told: Vec<Result<(Told, [u8; 32]), Fault>>,
+    told: Vec<Looked>,
 }
 
 impl Batch {
+    /// Forgets everything but the memory that it took.
+    pub(crate) fn clear(&mut self) {
+        let Self { items, bytes, text, told } = self;
+        items.clear();
+        bytes.clear();
+        text.clear();
+        told.clear();
+    }
+
     /// Keeps bytes.
     pub(crate) fn keep(&mut self, bytes: &[u8]) -> Span {
         let start = self.bytes.len();
@@ -144,7 +157,8 @@ impl Batch {
     /// Looks at each event alone. This is what costs the most.
     pub(crate) fn look(&mut self) {
         let mut scratch = Vec::with_capacity(512);
-        let mut told = Vec::with_capacity(self.items.len());
+        let mut told = std::mem::take(&mut self.told);
+        told.reserve(self.items.len());
         for item in &self.items {
             if let Item::Event(row) = item {
                 told.push(self.look_at(row, &mut scratch));
@@ -153,7 +167,7 @@ impl Batch {
         self.told = told;
     }
 
-    fn look_at(&self, row: &Row, scratch: &mut Vec<u8>) -> Result<(Told, [u8; 32]), Fault> {
+    fn look_at(&self, row: &Row, scratch: &mut Vec<u8>) -> Looked {
         let mut columns = self.columns(row);
         let annex = row.annex.as_ref().map(|(salt, bytes)| (salt, self.bytes(*bytes)));
         let told = Told::of_row(&mut columns, self.bytes(row.payload), annex, scratch)?;
@@ -165,8 +179,13 @@ impl Batch {
     }
 
     /// Takes what was seen of the events, in their order.
-    pub(crate) fn take_told(&mut self) -> Vec<Result<(Told, [u8; 32]), Fault>> {
+    pub(crate) fn take_told(&mut self) -> Vec<Looked> {
         std::mem::take(&mut self.told)
+    }
+
+    /// Keeps the memory of what was seen.
+    pub(crate) fn keep_told(&mut self, told: Vec<Looked>) {
+        self.told = told;
     }
 
     /// Returns a piece of output.

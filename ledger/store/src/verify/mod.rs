@@ -77,8 +77,9 @@ impl From<Stop> for VerifyError {
     }
 }
 
-/// Takes what a source reads. An error says that nobody listens any more.
-pub(crate) type Sink<'a> = &'a mut (dyn FnMut(Batch) -> Result<(), Stop> + 'a);
+/// Takes what a source reads, and leaves an empty batch. An error says that nobody
+/// listens any more.
+pub(crate) type Sink<'a> = &'a mut (dyn FnMut(&mut Batch) -> Result<(), Stop> + 'a);
 
 /// The whole log at one moment, or a range of it.
 pub(crate) trait Source: Send {

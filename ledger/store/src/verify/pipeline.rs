@@ -1,11 +1,11 @@
 //! One thread reads, some hash and decode, and the caller's checks.
 
-use super::batch::{Batch, Item};
+use super::batch::{Batch, Item, Looked};
 use super::{Source, Stop, VerifyError, Watch, tell};
 use crate::open::OpenError;
 use ledger_core::Position;
 use ledger_core::record::Columns;
-use ledger_core::verify::{Checker, Fault, Told, Verified};
+use ledger_core::verify::{Checker, Fault, Verified};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -47,9 +47,10 @@ pub(crate) fn run(
                 (input, output)
             })
             .unzip();
+        let (done, spare) = sync_channel(WAITING_BATCHES);
         let stop = &stop;
-        let reader = scope.spawn(move || deal(source, stop, &inputs));
-        let checked = check(&mut checker, &outputs, last, watch, tap);
+        let reader = scope.spawn(move || deal(source, stop, &inputs, &spare));
+        let checked = check(&mut checker, &outputs, &done, &mut |p| tell(watch, p, last), tap);
         // What is still read is of no use.
         stop.store(true, Ordering::Relaxed);
         drop(outputs);
@@ -70,11 +71,18 @@ pub(crate) fn run(
     }
 }
 
-/// Hands the batches to the workers, one after the other.
-fn deal(source: impl Source, stop: &AtomicBool, inputs: &[SyncSender<Batch>]) -> Result<(), Stop> {
+/// Hands the batches to the workers, one after the other. Those that were checked are
+/// filled again: their memory is there.
+fn deal(
+    source: impl Source,
+    stop: &AtomicBool,
+    inputs: &[SyncSender<Batch>],
+    spare: &Receiver<Batch>,
+) -> Result<(), Stop> {
     let mut next = inputs.iter().cycle();
     source.read(stop, &mut |batch| {
-        let sent = next.next().map(|input| input.send(batch));
+        let full = std::mem::replace(batch, spare.try_recv().unwrap_or_default());
+        let sent = next.next().map(|input| input.send(full));
         sent.and_then(Result::ok).ok_or(Stop::Unheard)
     })
 }
@@ -93,24 +101,29 @@ fn work(batches: &Receiver<Batch>, seen: &SyncSender<Batch>) {
 fn check(
     checker: &mut Checker,
     outputs: &[Receiver<Batch>],
-    last: Position,
-    watch: Watch<'_>,
+    done: &SyncSender<Batch>,
+    tell: &mut dyn FnMut(Position) -> Result<(), VerifyError>,
     tap: Tap<'_>,
 ) -> Result<Option<Fault>, VerifyError> {
     let mut afterwards = None;
     for output in outputs.iter().cycle() {
         // The first worker without a batch has the end.
         let Ok(mut batch) = output.recv() else { break };
-        let told = batch.take_told();
-        let mut told = told.into_iter();
+        let mut told = batch.take_told();
+        let mut each = told.drain(..);
         for item in &batch.items {
             if let Item::Afterwards(fault) = item {
                 afterwards.get_or_insert_with(|| fault.clone());
             }
-            let columns = check_item(checker, &batch, item, &mut told)?;
+            let columns = check_item(checker, &batch, item, &mut each)?;
             tap(Seen { batch: &batch, item, columns, checker })?;
         }
-        tell(watch, checker.position(), last)?;
+        drop(each);
+        batch.keep_told(told);
+        batch.clear();
+        // Where there are enough of them, or nobody reads any more, it ends here.
+        drop(done.try_send(batch));
+        tell(checker.position())?;
     }
     Ok(afterwards)
 }
@@ -120,7 +133,7 @@ fn check_item<'b>(
     checker: &mut Checker,
     batch: &'b Batch,
     item: &Item,
-    told: &mut impl Iterator<Item = Result<(Told, [u8; 32]), Fault>>,
+    told: &mut impl Iterator<Item = Looked>,
 ) -> Result<Option<Columns<'b>>, Fault> {
     let checked = match item {
         Item::Event(row) => {

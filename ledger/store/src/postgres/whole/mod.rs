@@ -1,5 +1,7 @@
 //! The whole log in one snapshot, read once from the front to the end.
 
+mod along;
+mod events;
 mod guards;
 mod pages;
 mod rows;
@@ -12,17 +14,25 @@ use ledger_core::Position;
 use ledger_core::checkpoint::Origin;
 use ledger_core::verify::Fault;
 use pages::Reading;
-use sqlx::{Executor, PgConnection, Row};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 use std::sync::atomic::AtomicBool;
 use tokio::runtime::Runtime;
 
 /// Everything is read from the same moment, however long it takes.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
+/// Whatever the role's and the database's limits are: one question is for all events,
+/// and the other connection waits while they are looked at.
+const UNHURRIED: [(&str, &str); 2] =
+    [("statement_timeout", "0"), ("idle_in_transaction_session_timeout", "0")];
+
 /// One snapshot of a database.
 pub(crate) struct WholeSource {
     runtime: Runtime,
     connection: PgConnection,
+    /// Sees the same moment as the other one, and has but one long answer to give.
+    events: PgConnection,
     head: Head,
     origin: Option<Origin>,
 }
@@ -46,8 +56,20 @@ impl WholeSource {
                 source: Box::new(source),
             })
         })?;
-        let (connection, head, origin) = runtime.block_on(begin(url))?;
-        Ok(Self { runtime, connection, head, origin })
+        runtime
+            .block_on(async {
+                let address = reading(&address(url).map_err(Stop::Failed)?).options(UNHURRIED);
+                let (mut connection, head, origin) = begin(&address).await?;
+                let events = join(&address, &mut connection).await?;
+                Ok((connection, events, head, origin))
+            })
+            .map(|(connection, events, head, origin)| Self {
+                runtime,
+                connection,
+                events,
+                head,
+                origin,
+            })
     }
 
     /// Returns the log's name, as its checkpoints say.
@@ -61,10 +83,9 @@ impl WholeSource {
     }
 }
 
-async fn begin(url: &str) -> Result<(PgConnection, Head, Option<Origin>), Stop> {
-    let address = address(url).map_err(Stop::Failed)?;
-    let connected = connect(&reading(&address)).await;
-    let mut connection = connected.map_err(database("connecting to it")).map_err(Stop::Failed)?;
+/// Connects, and begins the snapshot.
+async fn begin(address: &PgConnectOptions) -> Result<(PgConnection, Head, Option<Origin>), Stop> {
+    let mut connection = reach(address).await?;
     migrations::check(&mut connection).await.map_err(Stop::Failed)?;
     connection.execute(BEGIN).await.map_err(trouble)?;
     let sql = "SELECT position, output, signed, names::bigint FROM ledger.head WHERE id = 1";
@@ -80,12 +101,39 @@ async fn begin(url: &str) -> Result<(PgConnection, Head, Option<Origin>), Stop> 
     Ok((connection, Head { position, output, signed, names }, origin))
 }
 
+/// Connects once more, to the same snapshot.
+async fn join(
+    address: &PgConnectOptions,
+    connection: &mut PgConnection,
+) -> Result<PgConnection, Stop> {
+    let row = sqlx::query("SELECT pg_export_snapshot()").fetch_one(connection).await;
+    let row = row.map_err(trouble)?;
+    let snapshot: &str = row.try_get(0).map_err(trouble)?;
+    let mut other = reach(address).await?;
+    other.execute(BEGIN).await.map_err(trouble)?;
+    // It takes no parameters. A quote in it would be doubled.
+    let sql = format!("SET TRANSACTION SNAPSHOT '{}'", snapshot.replace('\'', "''"));
+    other.execute(AssertSqlSafe(sql)).await.map_err(trouble)?;
+    Ok(other)
+}
+
+/// Connects for as long as it takes.
+async fn reach(address: &PgConnectOptions) -> Result<PgConnection, Stop> {
+    let connected = connect(address).await.map_err(database("connecting to it"));
+    let mut connection = connected.map_err(Stop::Failed)?;
+    // PostgreSQL 17 has one more limit, and an older one refuses to be told of it.
+    let sql = "SELECT set_config(name, '0', false) FROM pg_settings \
+               WHERE name = 'transaction_timeout'";
+    connection.execute(sql).await.map_err(trouble)?;
+    Ok(connection)
+}
+
 impl Source for WholeSource {
     fn read(self, stop: &AtomicBool, sink: Sink<'_>) -> Result<(), Stop> {
-        let Self { runtime, connection, head, .. } = self;
+        let Self { runtime, connection, events, head, .. } = self;
         runtime.block_on(async {
             let mut reading = Reading::new(connection, stop, sink);
-            let mut read = match reading.read().await {
+            let mut read = match reading.read(events).await {
                 Ok(found) => {
                     let whole = reading.whole(head, found).await;
                     reading.afterwards(whole)

@@ -1,34 +1,47 @@
-//! Reads the tables in pages, merged into the order of the log.
+//! Reads all tables, merged into the order of the log: the events in one answer, what
+//! stands beside them in pages.
 
-use super::rows::{self, Names, get};
+use super::super::signed;
+use super::along::Along;
+use super::events::{self, Cells};
+use super::rows::{self, Annex, Names, get};
 use super::{Head, guards, trouble};
 use crate::verify::{Batch, Item, Sink, Stop};
+use futures_util::TryStreamExt;
 use ledger_core::Position;
 use ledger_core::merkle::{TILE_WIDTH, TileId};
 use ledger_core::verify::Fault;
-use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
-use std::collections::{BTreeMap, VecDeque};
+use sqlx::{Connection, PgConnection};
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Events in one page.
-const EVENTS: usize = 2_000;
+/// For how many events what stands beside them is read at once: their tiles have 256 KiB.
+const BESIDE: u64 = 8_192;
 /// Pieces of output in one page: 2 MiB at most.
-const OUTPUTS: usize = 64;
-
-/// Keys with values that stand beside a page of events.
-type Beside<T> = BTreeMap<u64, T>;
+const OUTPUTS: i64 = 64;
+/// Annexes in one page: 16 MiB at most, and mostly some KiB.
+const ANNEXES: i64 = 256;
 
 pub(super) struct Reading<'a> {
     connection: PgConnection,
     stop: &'a AtomicBool,
     sink: Sink<'a>,
     batch: Batch,
-    /// Rows of output that were read and not put into a batch.
-    outputs: VecDeque<PgRow>,
-    /// The newest cursor that was read.
-    cursor: i64,
-    outputs_end: bool,
+    beside: Beside,
+    outputs: Along,
+    annexes: Along,
+}
+
+/// What stands beside some events, by the position of the event that it follows.
+#[derive(Default)]
+struct Beside {
+    /// The positions.
+    range: Range<u64>,
+    erasures: BTreeMap<u64, i64>,
+    notes: BTreeMap<u64, String>,
+    tiles: BTreeMap<TileId, Vec<u8>>,
 }
 
 /// What was found, to be held against what the database says of itself.
@@ -44,8 +57,11 @@ pub(super) struct Found {
 
 impl<'a> Reading<'a> {
     pub(super) fn new(connection: PgConnection, stop: &'a AtomicBool, sink: Sink<'a>) -> Self {
-        let (batch, outputs) = (Batch::default(), VecDeque::new());
-        Self { connection, stop, sink, batch, outputs, cursor: 0, outputs_end: false }
+        let (batch, beside) = (Batch::default(), Beside::default());
+        // Output is put before the first event that was recorded later.
+        let outputs = Along::new(rows::OUTPUTS, OUTPUTS, 3);
+        let annexes = Along::new(rows::ANNEXES, ANNEXES, 0);
+        Self { connection, stop, sink, batch, beside, outputs, annexes }
     }
 
     pub(super) fn put(&mut self, item: Item) {
@@ -53,7 +69,7 @@ impl<'a> Reading<'a> {
     }
 
     pub(super) fn hand_on(&mut self) -> Result<(), Stop> {
-        (self.sink)(std::mem::take(&mut self.batch))
+        (self.sink)(&mut self.batch)
     }
 
     /// Keeps a fault of the whole for when nothing else is wrong.
@@ -77,72 +93,98 @@ impl<'a> Reading<'a> {
         get(&row, 0)
     }
 
-    pub(super) async fn read(&mut self) -> Result<Found, Stop> {
+    /// Reads everything, the events by a connection of their own.
+    pub(super) async fn read(&mut self, mut events: PgConnection) -> Result<Found, Stop> {
         let sql = "SELECT id, name FROM ledger.names ORDER BY id";
         let names = sqlx::query(sql).fetch_all(&mut self.connection).await.map_err(trouble)?;
         let names = Names::new(&names)?;
         let mut found =
             Found { position: 0, cursor: 0, signed: 0, names, tiles: 0, annexes: 0, erasures: 0 };
-        let mut before_first = true;
-        loop {
-            // From whatever is there: a position below 1 is a fault, too.
-            let from = if before_first { i64::MIN } else { found.position.saturating_add(1) };
-            let page = self.all(rows::EVENTS, from, EVENTS as i64).await?;
-            let Some(last) = page.last() else { break };
-            let (first, last) = (from, get(last, 0)?);
-            self.page(&page, (first, last), &mut found).await?;
-            (found.position, before_first) = (last, false);
+        events::check_types(&mut events).await?;
+        let mut messages = events.copy_out_raw(events::COPY).await.map_err(trouble)?;
+        let mut parser = events::Parser::default();
+        while let Some(message) = messages.try_next().await.map_err(trouble)? {
+            let mut message = &*message;
+            while let Some(cells) = parser.next(&mut message)? {
+                self.event(&cells, &mut found).await?;
+            }
         }
-        while let Some(row) = self.next_output().await? {
+        while let Some(row) = self.outputs.take(&mut self.connection, i64::MAX).await? {
             self.output(&row)?;
         }
-        found.cursor = self.cursor;
+        found.cursor = self.outputs.last;
+        drop(messages);
+        events.close().await.map_err(trouble)?;
         self.rest(&mut found).await?;
         Ok(found)
     }
 
-    /// Puts a page of events into batches, with what belongs to them.
-    async fn page(
+    /// Puts an event into a batch, with what belongs to it.
+    async fn event(&mut self, cells: &Cells<'_>, found: &mut Found) -> Result<(), Stop> {
+        let (position, recorded_at) = (cells.position, cells.recorded_at());
+        let due = !self.beside.range.contains(&position.0)
+            || self.outputs.is_due(recorded_at)
+            || self.annexes.is_due(signed(position.0));
+        // Mostly nothing is, and nothing is waited for.
+        let annex = if due { self.before(position, recorded_at).await? } else { None };
+        found.annexes += i64::from(annex.is_some());
+        found.position = signed(position.0);
+        rows::event(cells, annex, &mut found.names, &mut self.batch)?;
+        if let Some(ordered) = self.beside.erasures.remove(&position.0) {
+            let ordered = Position(u64::try_from(ordered).unwrap_or(0));
+            found.erasures += 1;
+            self.put(Item::Erasure { position, ordered });
+        }
+        self.tiles(position.0, &mut found.tiles);
+        if let Some(note) = self.beside.notes.remove(&position.0) {
+            found.signed = signed(position.0);
+            let note = self.batch.keep(note.as_bytes());
+            self.put(Item::Checkpoint { size: position.0, note });
+        }
+        self.hand_on_if_full()
+    }
+
+    /// Reads what stands before an event or beside it. Returns its annex.
+    async fn before(
         &mut self,
-        page: &[PgRow],
-        range: (i64, i64),
-        found: &mut Found,
-    ) -> Result<(), Stop> {
+        position: Position,
+        recorded_at: i64,
+    ) -> Result<Option<Annex>, Stop> {
+        if !self.beside.range.contains(&position.0) {
+            self.read_beside(position.0).await?;
+        }
+        while let Some(row) = self.outputs.take(&mut self.connection, recorded_at).await? {
+            self.output(&row)?;
+        }
+        let (mut annex, number) = (None, signed(position.0));
+        while let Some(row) = self.annexes.take(&mut self.connection, number).await? {
+            // One of no event is counted at the end.
+            if get::<i64>(&row, 0)? == number {
+                annex = Some(rows::annex(&row, &mut self.batch)?);
+            }
+        }
+        Ok(annex)
+    }
+
+    /// Reads what stands beside the events from the position on.
+    async fn read_beside(&mut self, position: u64) -> Result<(), Stop> {
         const ERASURES: &str =
             "SELECT position, ordered FROM ledger.erasures WHERE position BETWEEN $1 AND $2";
         const NOTES: &str =
             "SELECT size, note FROM ledger.checkpoints WHERE size BETWEEN $1 AND $2";
-        let (from, to) = range;
-        let mut erasures: Beside<i64> = keyed(&self.all(ERASURES, from, to).await?)?;
-        let mut notes: Beside<String> = keyed(&self.all(NOTES, from, to).await?)?;
-        let mut tiles = self.tiles_within(from.max(1), to).await?;
-        for row in page {
-            let event = rows::event(row, &mut found.names, &mut self.batch)?;
-            let position = event.position;
-            while let Some(row) = self.next_output().await? {
-                if get::<i64>(&row, 3)? > event.recorded_at.micros() {
-                    self.outputs.push_front(row);
-                    break;
-                }
-                let place = rows::output(&row, &mut self.batch)?;
-                self.put(Item::Output(place));
-            }
-            found.annexes += i64::from(event.annex.is_some());
-            self.put(Item::Event(Box::new(event)));
-            if let Some(ordered) = erasures.remove(&position.0) {
-                let ordered = Position(u64::try_from(ordered).unwrap_or(0));
-                found.erasures += 1;
-                self.put(Item::Erasure { position, ordered });
-            }
-            self.tiles(position.0, &mut tiles, &mut found.tiles);
-            if let Some(note) = notes.remove(&position.0) {
-                found.signed = position.0 as i64;
-                let note = self.batch.keep(note.as_bytes());
-                self.put(Item::Checkpoint { size: position.0, note });
-            }
-            self.hand_on_if_full()?;
-        }
+        let range = position..position.saturating_add(BESIDE);
+        let (from, to) = (signed(range.start), signed(range.end - 1));
+        let erasures = keyed(&self.all(ERASURES, from, to).await?)?;
+        let notes = keyed(&self.all(NOTES, from, to).await?)?;
+        let tiles = self.tiles_within(from.max(1), to).await?;
+        self.beside = Beside { range, erasures, notes, tiles };
         Ok(())
+    }
+
+    fn output(&mut self, row: &PgRow) -> Result<(), Stop> {
+        let place = rows::output(row, &mut self.batch)?;
+        self.put(Item::Output(place));
+        self.hand_on_if_full()
     }
 
     fn hand_on_if_full(&mut self) -> Result<(), Stop> {
@@ -180,7 +222,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Puts the tiles that end with the event.
-    fn tiles(&mut self, position: u64, tiles: &mut BTreeMap<TileId, Vec<u8>>, count: &mut i64) {
+    fn tiles(&mut self, position: u64, count: &mut i64) {
         let mut index = position;
         for level in 0..=TileId::LEVEL_MAX {
             if index == 0 || !index.is_multiple_of(TILE_WIDTH as u64) {
@@ -188,29 +230,10 @@ impl<'a> Reading<'a> {
             }
             index /= TILE_WIDTH as u64;
             let id = TileId { level, index: index - 1 };
-            let hashes = tiles.remove(&id).map(|hashes| self.batch.keep(&hashes));
+            let hashes = self.beside.tiles.remove(&id).map(|hashes| self.batch.keep(&hashes));
             *count += i64::from(hashes.is_some());
             self.put(Item::Tile { id, hashes });
         }
-    }
-
-    async fn next_output(&mut self) -> Result<Option<PgRow>, Stop> {
-        if self.outputs.is_empty() && !self.outputs_end {
-            let from = if self.cursor == 0 { i64::MIN } else { self.cursor.saturating_add(1) };
-            let page = self.all(rows::OUTPUTS, from, OUTPUTS as i64).await?;
-            self.outputs_end = page.is_empty();
-            if let Some(last) = page.last() {
-                self.cursor = get(last, 0)?;
-            }
-            self.outputs = page.into();
-        }
-        Ok(self.outputs.pop_front())
-    }
-
-    fn output(&mut self, row: &PgRow) -> Result<(), Stop> {
-        let place = rows::output(row, &mut self.batch)?;
-        self.put(Item::Output(place));
-        self.hand_on_if_full()
     }
 
     /// Reads what belongs to no event that is there.
@@ -267,7 +290,7 @@ impl<'a> Reading<'a> {
 }
 
 /// Takes rows of key and value.
-fn keyed<'r, T>(rows: &'r [PgRow]) -> Result<Beside<T>, Stop>
+fn keyed<'r, T>(rows: &'r [PgRow]) -> Result<BTreeMap<u64, T>, Stop>
 where
     T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
 {

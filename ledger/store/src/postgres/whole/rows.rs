@@ -1,22 +1,20 @@
 //! From a row to what a checker wants. Whatever the store cannot have written is a
 //! fault, with its place.
 
+use super::super::row::{VERSION_BITS, VERSION_MAX};
+use super::events::{self, Cells, Column};
 use super::trouble;
-use crate::verify::{Batch, Place, Row, Stop, TextSpan};
+use crate::verify::{Batch, Item, Place, Row, Span, Stop, TextSpan};
 use ledger_core::record::{ActorKind, Given};
 use ledger_core::verify::Fault;
 use ledger_core::{AnnexDigest, DeploymentId, EventId, Position, Timestamp, Version};
 use sqlx::postgres::PgRow;
-use sqlx::types::Uuid;
 use sqlx::{Decode, Postgres, Row as _, Type};
 use std::collections::HashSet;
 
-/// The columns of an event, as [`event`] reads them.
-pub(super) const EVENTS: &str = "SELECT e.position, e.place >> 33, e.place & 8589934591, e.event_id, e.type, \
-     e.recorded_at, e.lag, e.actor_kind, e.actor, e.correlation_id, e.causation_id, \
-     e.annex_digest, e.given, e.events, e.payload, x.salt, x.bytes \
-     FROM ledger.events e LEFT JOIN ledger.annexes x ON x.position = e.position \
-     WHERE e.position >= $1 ORDER BY e.position LIMIT $2";
+/// The columns of an annex, as [`annex`] reads them.
+pub(super) const ANNEXES: &str = "SELECT position, salt, bytes FROM ledger.annexes \
+     WHERE position >= $1 ORDER BY position LIMIT $2";
 
 /// The columns of a piece of output, as [`output`] reads them.
 pub(super) const OUTPUTS: &str = "SELECT cursor, deployment, start, stored_at, bytes \
@@ -83,49 +81,68 @@ impl Names {
     }
 }
 
-/// Reads a row of [`EVENTS`].
-pub(super) fn event(row: &PgRow, names: &mut Names, batch: &mut Batch) -> Result<Row, Stop> {
-    let position: i64 = get(row, 0)?;
-    let position = Position(u64::try_from(position).unwrap_or(0));
-    let fault = |column, what: &dyn std::fmt::Display| Fault::column(position, column, what);
-    let mut name = |column, id: i64| -> Result<TextSpan, Stop> {
-        Ok(batch.keep_text(names.get(position, column, id)?))
+/// Puts an event into a batch.
+pub(super) fn event(
+    cells: &Cells<'_>,
+    annex: Option<Annex>,
+    names: &mut Names,
+    batch: &mut Batch,
+) -> Result<(), Stop> {
+    let position = cells.position;
+    let mut name = |column: Column, id: i64| -> Result<TextSpan, Stop> {
+        Ok(batch.keep_text(names.get(position, column.1, id)?))
     };
-    let stream = name("stream", get(row, 1)?)?;
-    let type_name = name("type", get::<i32>(row, 4)?.into())?;
-    let actor = name("actor", get::<i32>(row, 8)?.into())?;
-    let version = u64::try_from(get::<i64>(row, 2)?);
-    let version = Version(version.map_err(|error| fault("version", &error))?);
-    let recorded_at = time(position, "recorded_at", Some(get(row, 5)?))?;
+    let place = i64::from_be_bytes(cells.array(events::PLACE)?);
+    let stream = name(events::STREAM, place >> VERSION_BITS)?;
+    let number = |column| cells.array(column).map(i32::from_be_bytes);
+    let type_name = name(events::TYPE, number(events::TYPE)?.into())?;
+    let actor = name(events::ACTOR, number(events::ACTOR)?.into())?;
+    let recorded_at = i64::from_be_bytes(cells.array(events::RECORDED_AT)?);
+    let recorded_at = time(position, "recorded_at", Some(recorded_at))?;
     // Nothing stands for 0: as 0 it would be another form of the same.
-    let lag = get::<Option<i64>>(row, 6)?;
+    let lag = cells.maybe_array(events::LAG)?.map(i64::from_be_bytes);
     if lag == Some(0) {
-        return Err(fault("lag", &"0 stands where nothing should").into());
+        return Err(cells.fault(events::LAG, "0 stands where nothing should").into());
     }
     let occurred_at = recorded_at.micros().checked_sub(lag.unwrap_or_default());
-    let code: i16 = get(row, 7)?;
+    let code = i16::from_be_bytes(cells.array(events::ACTOR_KIND)?);
     let kind = u8::try_from(code).ok().and_then(ActorKind::from_code);
-    let id = |idx| Ok::<_, Stop>(get::<Option<Uuid>>(row, idx)?.map(EventId::new));
-    let salt = bytes::<16>(row, 15, position, "annex")?;
-    let sealed = salt.map(|salt| Ok::<_, Stop>((salt, batch.keep(get(row, 16)?)))).transpose()?;
-    Ok(Row {
+    let unknown = || cells.fault(events::ACTOR_KIND, format_args!("{code} is no kind"));
+    let id = |column| Ok::<_, Fault>(cells.maybe_array(column)?.map(EventId::from_bytes));
+    let payload = batch.keep(cells.bytes(events::PAYLOAD)?);
+    batch.items.push(Item::Event(Row {
         position,
         stream,
-        version,
-        event_id: EventId::new(get(row, 3)?),
+        version: Version(place.cast_unsigned() & VERSION_MAX),
+        event_id: EventId::from_bytes(cells.array(events::EVENT_ID)?),
         type_name,
         occurred_at: time(position, "lag", occurred_at)?,
         recorded_at,
-        actor_kind: kind.ok_or_else(|| fault("actor_kind", &format_args!("{code} is no kind")))?,
+        actor_kind: kind.ok_or_else(unknown)?,
         actor,
-        correlation_id: id(9)?,
-        causation_id: id(10)?,
-        annex_digest: bytes(row, 11, position, "annex_digest")?.map(AnnexDigest),
-        given: given(row, position)?,
-        payload: batch.keep(get(row, 14)?),
+        correlation_id: id(events::CORRELATION_ID)?,
+        causation_id: id(events::CAUSATION_ID)?,
+        annex_digest: cells.maybe_array(events::ANNEX_DIGEST)?.map(AnnexDigest),
+        given: given(cells)?,
+        payload,
         payload_digest: None,
-        annex: sealed,
-    })
+        annex,
+    }));
+    Ok(())
+}
+
+/// The salt and the bytes.
+pub(super) type Annex = ([u8; 16], Span);
+
+/// Reads a row of [`ANNEXES`].
+pub(super) fn annex(row: &PgRow, batch: &mut Batch) -> Result<Annex, Stop> {
+    let (salt, bytes): (&[u8], &[u8]) = (get(row, 1)?, get(row, 2)?);
+    let wrong = |_| {
+        let position = get::<i64>(row, 0).ok().and_then(|position| u64::try_from(position).ok());
+        let what = format_args!("{} bytes where 16 should stand", salt.len());
+        Fault::column(Position(position.unwrap_or(0)), "annex", what)
+    };
+    Ok((salt.try_into().map_err(wrong)?, batch.keep(bytes)))
 }
 
 fn time(position: Position, column: &'static str, micros: Option<i64>) -> Result<Timestamp, Fault> {
@@ -133,23 +150,9 @@ fn time(position: Position, column: &'static str, micros: Option<i64>) -> Result
     time.ok_or_else(|| Fault::column(position, column, "it is outside of the years 1 to 9999"))
 }
 
-fn bytes<const N: usize>(
-    row: &PgRow,
-    idx: usize,
-    position: Position,
-    column: &'static str,
-) -> Result<Option<[u8; N]>, Stop> {
-    let Some(bytes) = get::<Option<&[u8]>>(row, idx)? else { return Ok(None) };
-    let wrong = |_| {
-        let what = format_args!("{} bytes where {N} should stand", bytes.len());
-        Fault::column(position, column, what)
-    };
-    Ok(Some(bytes.try_into().map_err(wrong)?))
-}
-
-fn given(row: &PgRow, position: Position) -> Result<Option<Given>, Stop> {
-    let events = get::<Option<i32>>(row, 13)?;
-    match (bytes(row, 12, position, "given")?, events) {
+fn given(cells: &Cells<'_>) -> Result<Option<Given>, Fault> {
+    let events = cells.maybe_array(events::EVENTS_OF_WRITE)?.map(i32::from_be_bytes);
+    match (cells.maybe_array(events::GIVEN)?, events) {
         (None, None) => Ok(None),
         // Nothing stands for 1: as 1 it would be another form of the same.
         (Some(digest), None) => Ok(Some(Given { digest, events: 1 })),
@@ -158,7 +161,7 @@ fn given(row: &PgRow, position: Position) -> Result<Option<Given>, Stop> {
         }
         _ => {
             let what = "it is none, or stands without the digest of its write";
-            Err(Fault::column(position, "events", what).into())
+            Err(cells.fault(events::EVENTS_OF_WRITE, what))
         }
     }
 }

@@ -101,7 +101,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn hand_on(&mut self) -> Result<(), Stop> {
-        (self.sink)(std::mem::take(&mut self.batch))
+        (self.sink)(&mut self.batch)
     }
 
     /// Compares what the indexes have with what was read.
@@ -147,7 +147,7 @@ impl Reading<'_> {
             {
                 self.output(&mut outputs)?;
             }
-            self.batch.items.push(Item::Event(Box::new(event)));
+            self.batch.items.push(Item::Event(event));
             if let Some(ordered) = erasures.take(position.0)? {
                 self.batch.items.push(Item::Erasure { position, ordered });
             }

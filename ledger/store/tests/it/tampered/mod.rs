@@ -1,6 +1,7 @@
 //! A log whose file somebody changed: `verify` finds it, and says where.
 
 mod kinds;
+mod long;
 mod postgres;
 mod random;
 mod schema;

@@ -135,7 +135,7 @@ fn tampering() -> impl Strategy<Value = Tampering> {
 }
 
 /// A log on PostgreSQL, with somebody who may do everything.
-struct Owned {
+pub(super) struct Owned {
     runtime: Runtime,
     database: Database,
     connection: PgConnection,
@@ -144,29 +144,41 @@ struct Owned {
 
 impl Owned {
     fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let (database, connection, newest) = runtime.block_on(async {
-            let Place::Postgres(database) = Place::postgres().await else { unreachable!() };
-            let place = Place::Postgres(database);
-            let newest = fill(&place).await;
-            let Place::Postgres(database) = place else { unreachable!() };
-            let connection = database.connect().await;
-            (database, connection, newest)
-        });
-        let outside = Trust { keys: vec![note_key()], checkpoints: vec![newest] };
-        Self { runtime, database, connection, outside }
+        let newest = Cell::new(None);
+        let owned = Self::filled(async |place| newest.set(Some(fill(place).await)));
+        let checkpoints = newest.into_inner().into_iter().collect();
+        Self { outside: Trust { keys: vec![note_key()], checkpoints }, ..owned }
     }
 
-    fn execute(&mut self, sql: &str) -> Result<(), sqlx::Error> {
+    pub(super) fn filled(fill: impl AsyncFnOnce(&Place)) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (database, connection) = runtime.block_on(async {
+            let place = Place::postgres().await;
+            fill(&place).await;
+            let Place::Postgres(database) = place else { unreachable!() };
+            let connection = database.connect().await;
+            (database, connection)
+        });
+        Self { runtime, database, connection, outside: Trust::default() }
+    }
+
+    pub(super) fn triggers(&mut self, table: &str) -> Vec<String> {
+        let sql = "SELECT tgname::text FROM pg_trigger \
+                   WHERE tgrelid = ('ledger.' || $1)::regclass AND NOT tgisinternal";
+        let rows = sqlx::query(sql).bind(table).fetch_all(&mut self.connection);
+        self.runtime.block_on(rows).unwrap().iter().map(|row| row.get(0)).collect()
+    }
+
+    pub(super) fn execute(&mut self, sql: &str) -> Result<(), sqlx::Error> {
         let done = self.connection.execute(AssertSqlSafe(sql.to_owned()));
         self.runtime.block_on(done).map(drop)
     }
 
-    fn verify(&self) -> Result<Verified, VerifyError> {
+    pub(super) fn verify(&self) -> Result<Verified, VerifyError> {
         verify_postgres(&self.database.service(), &self.outside, &mut |_| true)
     }
 
-    fn fault(&self) -> String {
+    pub(super) fn fault(&self) -> String {
         match self.verify() {
             Err(VerifyError::Fault(fault)) => fault.to_string(),
             other => panic!("no fault was found: {other:?}"),
