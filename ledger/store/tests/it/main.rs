@@ -5,6 +5,7 @@
 mod archive;
 mod attack;
 mod attack_postgres;
+mod batches;
 mod child;
 mod conformance;
 mod crash;
