@@ -79,6 +79,7 @@ conformance! {
     proofs:
         the_tree_is_that_of_the_events_also_after_a_restart
         the_newest_checkpoint_is_kept
+        tiles_fill_at_every_place_of_a_batch
         an_erased_annex_is_gone_and_leaves_the_tree_as_it_was;
     reading:
         everything_is_read_back_as_it_was_written

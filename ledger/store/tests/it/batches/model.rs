@@ -1,61 +1,21 @@
-//! Random batches, some of whose requests are refused: by the log, by the database when
-//! they are inserted, and by the database at the commit.
+//! What a request of a random batch must be answered with, by what was asked before it.
 
-use crate::attack::{execute, raw};
-use crate::attack_postgres::{database, run};
 use crate::support::*;
-use futures_util::future::join_all;
 use ledger_core::event::AnnexErased;
-use ledger_core::merkle::{Tree, root_at, tiles_for_root};
-use ledger_core::verify::Trust;
 use ledger_core::{
-    ActivationId, Command, DeploymentId, NewEvent, Position, Record, RequestId, State, StreamId,
-    Version, WorkspaceName,
+    ActivationId, Command, DeploymentId, NewEvent, Position, RequestId, StreamId, Version,
+    WorkspaceName,
 };
-use ledger_store::{
-    Expectation, Log, OutputWrite, Write, WriteError, Written, verify_postgres, verify_sqlite,
-};
+use ledger_store::{Expectation, Log, OutputWrite, Write, WriteError, Written};
 use proptest::prelude::*;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// Agents that are registered.
-const N_AGENTS: usize = 300;
-
-/// What the database refuses: at the insertion, and at the commit.
-const FAULTS_SQLITE: &str = "
-    CREATE TABLE late (id INTEGER PRIMARY KEY,
-        of INTEGER REFERENCES late (id) DEFERRABLE INITIALLY DEFERRED);
-    CREATE TRIGGER poison BEFORE INSERT ON names WHEN NEW.name LIKE 'workspace/poison%'
-        BEGIN SELECT raise(ABORT, 'poison'); END;
-    CREATE TRIGGER late_poison AFTER INSERT ON names WHEN NEW.name LIKE 'workspace/late%'
-        BEGIN INSERT INTO late (of) VALUES (999); END";
-const NO_FAULTS_SQLITE: &str = "DROP TRIGGER poison; DROP TRIGGER late_poison; DROP TABLE late";
-const FAULTS_POSTGRES: &str = "
-    CREATE FUNCTION public.poison() RETURNS trigger LANGUAGE plpgsql
-        AS $$ BEGIN RAISE EXCEPTION 'poison'; END $$;
-    CREATE TRIGGER poison BEFORE INSERT ON ledger.names FOR EACH ROW
-        WHEN (NEW.name LIKE 'workspace/poison%') EXECUTE FUNCTION public.poison();
-    CREATE CONSTRAINT TRIGGER late AFTER INSERT ON ledger.names
-        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-        WHEN (NEW.name LIKE 'workspace/late%') EXECUTE FUNCTION public.poison()";
-const NO_FAULTS_POSTGRES: &str = "DROP FUNCTION public.poison() CASCADE";
-
-async fn set_faults(place: &Place, on: bool) {
-    match place {
-        Place::Sqlite(_) => {
-            let sql = if on { FAULTS_SQLITE } else { NO_FAULTS_SQLITE };
-            execute(&mut raw(place).await, sql).await.unwrap();
-        }
-        Place::Postgres(_) => {
-            let sql = if on { FAULTS_POSTGRES } else { NO_FAULTS_POSTGRES };
-            run(&mut database(place).connect().await, sql).await.unwrap();
-        }
-    }
-}
+pub(super) const N_AGENTS: usize = 300;
 
 /// A request, over few streams so that requests meet.
 #[derive(Clone, Debug)]
-enum Ask {
+pub(super) enum Ask {
     /// Events of one stream.
     Append(usize),
     /// Events of streams of their own.
@@ -77,7 +37,7 @@ enum Ask {
     Output(usize),
 }
 
-fn ask() -> impl Strategy<Value = Ask> {
+pub(super) fn ask() -> impl Strategy<Value = Ask> {
     let large = 200..600_usize;
     let some = prop_oneof![3 => 1..5_usize, 1 => 50..70_usize, 1 => 250..300_usize];
     let off = prop_oneof![3 => Just(0_i64), 1 => Just(1), 1 => Just(-1)];
@@ -100,7 +60,7 @@ fn ask() -> impl Strategy<Value = Ask> {
 
 /// What a request must be answered with.
 #[derive(Debug)]
-enum Expected {
+pub(super) enum Expected {
     /// So many events; an activation's may be more, of what it supersedes.
     Appends {
         at_least: u64,
@@ -118,13 +78,13 @@ enum Expected {
     Stored,
 }
 
-enum Sent {
+pub(super) enum Sent {
     Write(Write),
     Output(OutputWrite),
 }
 
 /// What the log has by what was asked so far, in order.
-struct Model {
+pub(super) struct Model {
     node: u64,
     names: usize,
     workspaces: BTreeSet<usize>,
@@ -135,11 +95,11 @@ struct Model {
     /// The newest request that can be sent again, and its number.
     newest: Option<(RequestId, Vec<NewEvent>, usize)>,
     /// What each request got.
-    got: Vec<Option<(Position, Position)>>,
+    pub(super) got: Vec<Option<(Position, Position)>>,
 }
 
 impl Model {
-    fn new(deployment: DeploymentId, node: u64) -> Self {
+    pub(super) fn new(deployment: DeploymentId, node: u64) -> Self {
         Self {
             node,
             names: 0,
@@ -163,7 +123,7 @@ impl Model {
     }
 
     /// Makes the request with this number, and says what becomes of it.
-    fn ask(&mut self, ask: &Ask, number: usize) -> Option<(Sent, Expected)> {
+    pub(super) fn ask(&mut self, ask: &Ask, number: usize) -> Option<(Sent, Expected)> {
         let exactly = |n: usize| Expected::Appends { at_least: n as u64, at_most: n as u64 };
         let (write, expected) = match ask {
             Ask::Append(n) => {
@@ -258,7 +218,7 @@ impl Model {
     }
 
     /// Checks an answer, and returns where the log ends by it.
-    fn check(&mut self, expected: &Expected, answer: &Answer, end: u64) -> u64 {
+    pub(super) fn check(&mut self, expected: &Expected, answer: &Answer, end: u64) -> u64 {
         let Answer::Write(answer) = answer else {
             assert!(matches!((expected, answer), (Expected::Stored, Answer::Stored)));
             self.got.push(None);
@@ -294,149 +254,17 @@ impl Model {
 }
 
 #[derive(Debug)]
-enum Answer {
+pub(super) enum Answer {
     Write(Result<Written, WriteError>),
     Stored,
 }
 
-async fn send(log: &Log, sent: Sent) -> Answer {
+pub(super) async fn send(log: &Log, sent: Sent) -> Answer {
     match sent {
         Sent::Write(write) => Answer::Write(log.write(write).await),
         Sent::Output(piece) => {
             log.write_output(piece).await.unwrap();
             Answer::Stored
         }
-    }
-}
-
-/// The log as whoever reads it knows it.
-#[derive(Default)]
-struct Reader {
-    records: Vec<Record>,
-    tree: Tree,
-    state: State,
-    versions: HashMap<StreamId, u64>,
-}
-
-impl Reader {
-    /// Reads on, and holds the log's own knowledge to it.
-    async fn check(&mut self, log: &Log) {
-        let (tree, state) = (log.tree().await.unwrap(), log.state().await.unwrap());
-        loop {
-            let from = Position(self.records.len() as u64 + 1);
-            let page = log.read(from, 1_000).await.unwrap();
-            if page.is_empty() {
-                break;
-            }
-            for record in page {
-                assert_eq!(record.position.0, self.records.len() as u64 + 1);
-                let version = self.versions.entry(record.stream.clone()).or_default();
-                *version += 1;
-                assert_eq!(record.version.0, *version, "{}", record.stream);
-                self.tree.push(record.leaf_hash(), &mut |_| {});
-                self.state.apply(&record);
-                self.records.push(record);
-            }
-        }
-        assert_eq!(tree, self.tree);
-        assert_eq!(state, self.state);
-        let tiles = log.tiles(&tree, &tiles_for_root(tree.size())).await.unwrap();
-        assert_eq!(root_at(&tiles, tree.size()), Ok(tree.root()));
-    }
-}
-
-/// Verifies what is stored, tiles included, and returns how many events it has.
-async fn verified(place: &Place) -> u64 {
-    let trust = Trust::default();
-    let verified = match place {
-        Place::Sqlite(folder) => verify_sqlite(folder.path(), &trust, &mut |_| true),
-        Place::Postgres(_) => {
-            let url = place.service_url();
-            // It blocks on a runtime of its own.
-            let verifying =
-                std::thread::spawn(move || verify_postgres(&url, &trust, &mut |_| true));
-            verifying.join().unwrap()
-        }
-    };
-    verified.unwrap().size
-}
-
-/// Starts a deployment, which may have output.
-async fn running(log: &Log) -> DeploymentId {
-    let connection = connection(0);
-    let session = connection.session;
-    write(log, command(Command::Connect { workspace: workspace(), connection })).await;
-    write(log, activation([0]).0).await;
-    let state = log.state().await.unwrap();
-    let deployment = state.workspaces[&workspace()].agents[&agent(0)].pending.as_ref().unwrap().id;
-    let (workspace, agent) = (workspace(), agent(0));
-    write(log, command(Command::Start { workspace, agent, deployment, session })).await;
-    deployment
-}
-
-async fn check_history(place: &Place, rounds: &[(bool, Vec<Ask>)]) {
-    let mut logs = vec![place.open().await];
-    if matches!(place, Place::Postgres(_)) {
-        logs.push(place.open().await);
-    }
-    write(&logs[0], create_workspace()).await;
-    write(&logs[0], register(0..N_AGENTS)).await;
-    let mut reader = Reader::default();
-    let deployment = running(&logs[0]).await;
-    reader.check(&logs[0]).await;
-    let node = reader.versions.get(&StreamId::Node(node())).copied().unwrap_or_default();
-    let mut model = Model::new(deployment, node);
-    let mut end = reader.records.len() as u64;
-    set_faults(place, true).await;
-    for (other, asks) in rounds {
-        let log = &logs[usize::from(*other).min(logs.len() - 1)];
-        let mut number = model.got.len();
-        let (mut sent, mut expected) = (Vec::new(), Vec::new());
-        for ask in asks {
-            if let Some((request, verdict)) = model.ask(ask, number) {
-                sent.push(send(log, request));
-                expected.push(verdict);
-                number += 1;
-            }
-        }
-        // All of them wait at once, and so are judged together.
-        for (expected, answer) in expected.iter().zip(join_all(sent).await) {
-            end = model.check(expected, &answer, end);
-        }
-        reader.check(log).await;
-        assert_eq!(reader.records.len() as u64, end);
-    }
-    set_faults(place, false).await;
-    for log in &logs {
-        reader.check(log).await;
-        log.close().await;
-    }
-    let fresh = place.open().await;
-    reader.check(&fresh).await;
-    assert_eq!(positions(fresh.write(one_event()).await), (end + 1, end + 1));
-    fresh.close().await;
-    assert_eq!(verified(place).await, end + 1);
-}
-
-fn rounds() -> impl Strategy<Value = Vec<(bool, Vec<Ask>)>> {
-    let round = (proptest::bool::weighted(0.2), proptest::collection::vec(ask(), 1..9));
-    proptest::collection::vec(round, 1..7)
-}
-
-fn block_on(future: impl Future<Output = ()>) {
-    // On one thread, what is sent together waits together.
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future);
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
-    #[test]
-    fn every_request_of_a_batch_gets_what_it_would_alone_on_sqlite(rounds in rounds()) {
-        block_on(async { check_history(&Place::sqlite(), &rounds).await });
-    }
-
-    #[test]
-    fn every_request_of_a_batch_gets_what_it_would_alone_on_postgres(rounds in rounds()) {
-        block_on(async { check_history(&Place::postgres().await, &rounds).await });
     }
 }
