@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use ledger_core::merkle::{Tree, root_at, tiles_for_root};
 use ledger_core::verify::Trust;
 use ledger_core::{Command, DeploymentId, Position, Record, State, StreamId};
-use ledger_store::{Log, verify_postgres, verify_sqlite};
+use ledger_store::{Log, Readiness, WriteError, verify_postgres, verify_sqlite};
 use model::{Ask, Model, N_AGENTS, ask, send};
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -21,7 +21,8 @@ const FAULTS_SQLITE: &str = "
         of INTEGER REFERENCES late (id) DEFERRABLE INITIALLY DEFERRED);
     CREATE TRIGGER poison BEFORE INSERT ON names WHEN NEW.name LIKE 'workspace/poison%'
         BEGIN SELECT raise(ABORT, 'poison'); END;
-    CREATE TRIGGER late_poison AFTER INSERT ON names WHEN NEW.name LIKE 'workspace/late%'
+    CREATE TRIGGER late_poison AFTER INSERT ON names
+        WHEN NEW.name LIKE 'workspace/late%' OR NEW.name = 'ClockConfirmed'
         BEGIN INSERT INTO late (of) VALUES (999); END";
 const NO_FAULTS_SQLITE: &str = "DROP TRIGGER poison; DROP TRIGGER late_poison; DROP TABLE late";
 const FAULTS_POSTGRES: &str = "
@@ -31,7 +32,7 @@ const FAULTS_POSTGRES: &str = "
         WHEN (NEW.name LIKE 'workspace/poison%') EXECUTE FUNCTION public.poison();
     CREATE CONSTRAINT TRIGGER late AFTER INSERT ON ledger.names
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-        WHEN (NEW.name LIKE 'workspace/late%') EXECUTE FUNCTION public.poison()";
+        WHEN (NEW.name LIKE 'workspace/late%' OR NEW.name = 'ClockConfirmed') EXECUTE FUNCTION public.poison()";
 const NO_FAULTS_POSTGRES: &str = "DROP FUNCTION public.poison() CASCADE";
 
 async fn set_faults(place: &Place, on: bool) {
@@ -154,6 +155,37 @@ async fn check_history(place: &Place, rounds: &[(bool, Vec<Ask>)]) {
     assert_eq!(positions(fresh.write(one_event()).await), (end + 1, end + 1));
     fresh.close().await;
     assert_eq!(verified(place).await, end + 1);
+}
+
+/// Has the database refuse a clock's confirmation at the commit, when it is decided.
+async fn check_confirmation(place: &Place) {
+    let log = place.open().await;
+    write(&log, one_event()).await;
+    log.close().await;
+    let log = place.open_at(ManualClock::at(NOON - HOUR)).await;
+    let confirm = || log.confirm_clock(command(Command::ConfirmClock { node: node() }));
+    set_faults(place, true).await;
+    for _ in 0..2 {
+        let refused = confirm().await;
+        assert!(matches!(refused, Err(WriteError::Database(_))), "{refused:?}");
+        assert!(matches!(log.readiness(), Readiness::NotReady(_)), "nobody confirmed it");
+        let refused = log.write(one_event()).await;
+        assert!(matches!(refused, Err(WriteError::Unavailable { .. })), "{refused:?}");
+    }
+    set_faults(place, false).await;
+    assert_eq!(positions(confirm().await), (2, 2));
+    assert_eq!(log.readiness(), Readiness::Ready);
+    assert_eq!(positions(log.write(one_event()).await), (3, 3));
+    Reader::default().check(&log).await;
+    log.close().await;
+    let log = place.open_at(ManualClock::at(NOON - HOUR)).await;
+    assert_eq!(log.readiness(), Readiness::Ready, "the log has it");
+}
+
+#[tokio::test]
+async fn a_confirmation_that_the_database_takes_back_is_none() {
+    check_confirmation(&Place::sqlite()).await;
+    check_confirmation(&Place::postgres().await).await;
 }
 
 fn rounds() -> impl Strategy<Value = Vec<(bool, Vec<Ask>)>> {
