@@ -28,3 +28,4 @@ mod readers;
 mod replaced;
 mod support;
 mod tampered;
+mod unheard;
