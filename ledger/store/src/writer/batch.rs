@@ -202,6 +202,16 @@ impl Batch {
         self.versions.get(stream).copied().or_else(|| folded.version(stream)).unwrap_or_default()
     }
 
+    /// Forgets what was presumed of the streams of a refused request: nothing that is
+    /// appended to them holds the batch to it. Once something is, the version is above 0.
+    pub(crate) fn forget_versions(&mut self, events: &[NewEvent]) {
+        for event in events {
+            if self.versions.get(&event.stream) == Some(&Version::ZERO) {
+                self.versions.remove(&event.stream);
+            }
+        }
+    }
+
     /// Returns whether an earlier request of the batch erases the annex.
     pub(crate) fn erases(&self, position: Position) -> bool {
         self.rows.erasures.iter().any(|erasure| erasure.position == position)

@@ -52,11 +52,16 @@ pub(super) async fn judge_write<A: Append>(
         if let Event::AnnexErased(erased) = &event.event {
             let position = erased.position;
             if batch.erases(position) || !appender.has_annex(position).await? {
+                batch.forget_versions(&events);
                 return Ok(Err(WriteError::NoAnnex { position }));
             }
         }
     }
-    batch.place(fold, appender, write, events)
+    let verdict = batch.place(fold, appender, write, Arc::clone(&events))?;
+    if verdict.is_err() {
+        batch.forget_versions(&events);
+    }
+    Ok(verdict)
 }
 
 /// Returns whether only the database knows the version of a stream.

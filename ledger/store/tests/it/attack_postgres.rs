@@ -349,13 +349,19 @@ async fn the_function_refuses_what_no_server_sends_and_what_would_stay() {
         ("ARRAY[type]", "'{0}'", "names: "),
         ("ARRAY[actor]", "'{-1}'", "names: "),
         ("ARRAY[payload], '{}'", "ARRAY[payload], '{evil}'", "names: "),
+        ("ARRAY[payload], '{}'", "ARRAY[payload], '{NULL}'", "names: "),
+        ("ARRAY[type]", "'{NULL, 0}'", "names: "),
+        ("ARRAY[type], ARRAY[actor]", "NULL, ARRAY[actor]", "null value"),
+        ("ARRAY[type]", "ARRAY[NULL]::integer[]", "null value"),
         ("ARRAY[recorded_at]", "ARRAY[recorded_at, recorded_at]", "not every column"),
         ("ARRAY[recorded_at]", "'{253402300800000000}'", "behind the year 9999"),
         (
             "ARRAY[payload], '{}', '{}', '{}', '{}'",
-            "ARRAY[payload], '{}', '{1}', ARRAY[decode(repeat('00', 16), 'hex')], '{x}'",
+            "ARRAY[payload], '{}', '{NULL, 1}', '{x, x}', '{x, x}'",
             "an annex comes with its event",
         ),
+        ("0, '{}', '{}', '{}')", "0, '{}', '{}', ARRAY[NULL, event_id])", "wrote something before"),
+        ("0, '{}', '{}', '{}')", "266, '{NULL}', '{x}', '{}')", "checkpoints: "),
         (") FROM", ", gen_random_uuid()) FROM", "is another one than"),
     ] {
         assert!(good.contains(part), "{part}");

@@ -225,6 +225,10 @@ async fn a_server_whose_sessions_are_killed_reconnects_and_loses_nothing() {
         assert_eq!(first, last);
         assert_eq!(records[first.0 as usize - 1].event_id, EventId::derive(request, 0));
     }
+    // Whatever came through unheard, and what was taken back, it knows the log as it is.
+    let fresh = open(&database).await;
+    assert_eq!(log.tree().await.unwrap(), fresh.tree().await.unwrap());
+    assert_eq!(log.state().await.unwrap(), fresh.state().await.unwrap());
 }
 
 /// Keeps whoever has the log's lock from appending, for as long as the session lives.

@@ -5,6 +5,7 @@
 mod archive;
 mod attack;
 mod attack_postgres;
+mod batches;
 mod child;
 mod conformance;
 mod crash;
@@ -27,3 +28,4 @@ mod readers;
 mod replaced;
 mod support;
 mod tampered;
+mod unheard;

@@ -229,6 +229,11 @@ pub(crate) fn register(agents: std::ops::Range<usize>) -> Write {
 /// An activation of these agents, under its own id as the request's.
 pub(crate) fn activation(agents: impl IntoIterator<Item = usize>) -> (Write, ActivationId) {
     let id = ActivationId::new(Uuid::now_v7());
+    (activation_of(id, agents), id)
+}
+
+/// The activation with this id.
+pub(crate) fn activation_of(id: ActivationId, agents: impl IntoIterator<Item = usize>) -> Write {
     let target = |n| Target { store_path: store_path(n), rollback_script: None };
     let asked = command(Command::Activate(Activation {
         id,
@@ -239,7 +244,7 @@ pub(crate) fn activation(agents: impl IntoIterator<Item = usize>) -> (Write, Act
         ci: None,
         annex: Annex { description: Some("by a test".to_owned()), ..Annex::default() },
     }));
-    (Write { request_id: id.into(), ..asked }, id)
+    Write { request_id: id.into(), ..asked }
 }
 
 pub(crate) fn store_path(n: usize) -> StorePath {

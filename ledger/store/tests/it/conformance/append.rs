@@ -178,3 +178,39 @@ pub(super) async fn a_command_without_effect_appends_nothing(place: &Place) {
     assert_eq!((written.positions, written.repeated), (None, false));
     assert_eq!(*log.head().borrow(), Position(0));
 }
+
+pub(super) async fn what_a_refused_request_would_have_begun_is_not_believed(place: &Place) {
+    let log = place.open().await;
+    write(&log, create_workspace()).await;
+    let (activation, id) = activation([]);
+    write(&log, activation).await;
+    let stream = StreamId::Activation(id);
+    let to_it = NewEvent { stream: stream.clone(), ..one() };
+    let nothing = event::AnnexErased { position: Position(1) };
+    let no_annex = vec![to_it.clone(), NewEvent::new(StreamId::Node(node()), nothing)];
+    let long = "\u{1}".repeat(limits::TEXT_CHARS_MAX);
+    let annex = Annex { description: Some(long.clone()), error: Some(long), ..Annex::default() };
+    let too_large = vec![to_it, one().with_annex(annex)];
+    for refused in [no_annex, too_large] {
+        for (version, holds) in [(1, true), (0, false)] {
+            // A batch before it, so that it may be judged without a question.
+            write(&log, one_event()).await;
+            let expectation = Expectation { stream: stream.clone(), version: Version(version) };
+            let (refused, read) = tokio::join!(
+                log.write(events(refused.clone())),
+                log.write(ledger_store::Write { expect: vec![expectation], ..one_event() }),
+            );
+            assert!(
+                matches!(refused, Err(WriteError::NoAnnex { .. } | WriteError::TooLarge { .. })),
+                "{refused:?}"
+            );
+            match read {
+                Ok(_) => assert!(holds, "version {version}"),
+                Err(WriteError::Conflict { actual, .. }) => {
+                    assert_eq!((actual, holds), (Version(1), false));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}

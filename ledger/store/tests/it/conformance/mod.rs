@@ -49,7 +49,8 @@ conformance! {
         an_activation_is_one_append_over_all_its_agents
         a_refused_activation_appends_nothing
         what_is_too_large_is_refused
-        a_command_without_effect_appends_nothing;
+        a_command_without_effect_appends_nothing
+        what_a_refused_request_would_have_begun_is_not_believed;
     idempotency:
         the_same_request_again_is_answered_as_before
         the_same_request_again_is_answered_as_before_after_a_restart
@@ -78,6 +79,7 @@ conformance! {
     proofs:
         the_tree_is_that_of_the_events_also_after_a_restart
         the_newest_checkpoint_is_kept
+        tiles_fill_at_every_place_of_a_batch
         an_erased_annex_is_gone_and_leaves_the_tree_as_it_was;
     reading:
         everything_is_read_back_as_it_was_written

@@ -87,3 +87,43 @@ pub(super) async fn an_erased_annex_is_gone_and_leaves_the_tree_as_it_was(place:
         assert!(matches!(verdict, Err(WriteError::NoAnnex { position }) if none(position)));
     }
 }
+
+pub(super) async fn tiles_fill_at_every_place_of_a_batch(place: &Place) {
+    const TILES: u64 = 1 << 16;
+    let log = place.open().await;
+    let many = |n_events: usize| events((0..n_events).map(|_| one()).collect());
+    // The sizes of the requests of a batch, small and large ones, as seen from a full tile.
+    let batches: &[&[usize]] = &[
+        &[200, 56, 1, 255],
+        &[100, 300, 112, 300],
+        &[255, 256, 1],
+        &[1, 256, 255, 512],
+        &[3, 300],
+        &[209],
+        &[2_000, 3],
+        &[500, 500, 300, 500, 500],
+    ];
+    for batch in batches {
+        futures_util::future::join_all(batch.iter().map(|n| write(&log, many(*n)))).await;
+        assert_eq!(log.tree().await.unwrap(), recomputed(&read_all(&log).await));
+    }
+    // A tile of tiles fills in the second request of a batch, whose third is decided by both.
+    let n_missing = (TILES - log.head().borrow().0) as usize;
+    write(&log, many(n_missing - 300)).await;
+    let old = log.tree().await.unwrap();
+    let (small, large, command, last) = tokio::join!(
+        log.write(many(20)),
+        log.write(many(290)),
+        log.write(create_workspace()),
+        log.write(many(246)),
+    );
+    assert_eq!(positions(small), (TILES - 299, TILES - 280));
+    assert_eq!(positions(large), (TILES - 279, TILES + 10));
+    assert_eq!(positions(command), (TILES + 11, TILES + 11));
+    assert_eq!(positions(last), (TILES + 12, TILES + 257));
+    let (records, tree) = (read_all(&log).await, log.tree().await.unwrap());
+    assert_eq!(tree, recomputed(&records));
+    check_proofs(&log, &records, &old, &tree).await;
+    log.close().await;
+    assert_eq!(place.open().await.tree().await.unwrap(), tree);
+}
