@@ -25,8 +25,8 @@ pub(crate) async fn run(settings: &Settings, backend: Backend) -> Result<()> {
         "the raw engine",
         "one caller",
         "one caller / raw",
-        "4 callers",
-        "4 callers / raw",
+        &format!("{CALLERS} callers"),
+        &format!("{CALLERS} callers / raw"),
     ]);
     let mut lone = Round::default();
     for (n_events, n_writes) in SIZES {
@@ -46,12 +46,15 @@ pub(crate) async fn run(settings: &Settings, backend: Backend) -> Result<()> {
                 lone.raw.extend(round.raw);
             }
         }
-        let mut row = vec![super::table::count(n_events as u64)];
-        for (idx, all) in rates.iter().enumerate() {
-            let seen = median(all)?;
-            row.push(if [2, 4].contains(&idx) { ratio(seen, 1.0) } else { rate(seen) });
-        }
-        table.row(&row);
+        let [raw, store, of_raw, crowd, crowd_of_raw] = rates;
+        table.row(&[
+            super::table::count(n_events as u64),
+            rate(median(&raw)?),
+            rate(median(&store)?),
+            ratio(median(&of_raw)?, 1.0),
+            rate(median(&crowd)?),
+            ratio(median(&crowd_of_raw)?, 1.0),
+        ]);
     }
     println!("{table}");
     print_lone(&lone)?;
