@@ -29,19 +29,16 @@ struct Written {
     source: Source,
 }
 
-/// How long each write and each transaction took.
-#[derive(Default)]
+/// What one turn of both took.
 pub(crate) struct Round {
+    /// Each write, until it was acknowledged.
     pub(crate) store: Vec<Duration>,
+    /// Events a second of the store, of all callers together.
+    pub(crate) store_rate: f64,
+    /// Each transaction of the raw engine.
     pub(crate) raw: Vec<Duration>,
-}
-
-impl Round {
-    /// Returns the events a second of the store and of the raw engine.
-    pub(crate) fn rates(&self, n_events: usize) -> (f64, f64) {
-        let rate = |times: &[Duration]| per_second(times.len() * n_events, times);
-        (rate(&self.store), rate(&self.raw))
-    }
+    /// Events a second of the raw engine.
+    pub(crate) raw_rate: f64,
 }
 
 impl Arena {
@@ -78,25 +75,36 @@ impl Arena {
         Ok(Self { timed, copied, tap, raw, raw_place, raw_first: false })
     }
 
-    /// Times so many writes of so many events, and as many transactions of the
-    /// raw engine with the rows of such writes.
-    pub(crate) async fn round(&mut self, n_writes: usize, n_events: usize) -> Result<Round> {
+    /// Times so many writes of so many events by so many callers, and as many
+    /// transactions of the raw engine with the rows of such writes. So both logs keep
+    /// the same size: what a row costs depends on it.
+    pub(crate) async fn round(
+        &mut self,
+        n_writes: usize,
+        n_events: usize,
+        n_callers: usize,
+    ) -> Result<Round> {
         let transactions = self.transactions(n_writes, 1, n_events).await?;
         let writes = self.timed.source.writes(n_writes, n_events)?;
         self.raw_first = !self.raw_first;
-        let mut round = Round::default();
+        let mut raw = Vec::new();
         if self.raw_first {
             settle();
-            round.raw = fill(&mut *self.raw, &transactions)?;
+            raw = fill(&mut *self.raw, &transactions)?;
         }
         settle();
-        // By a task, as those of a server are.
-        round.store = produce(&self.timed.log, writes, 1).await?.latencies;
+        // By tasks, as those of a server are.
+        let store = produce(&self.timed.log, writes, n_callers).await?;
         if !self.raw_first {
             settle();
-            round.raw = fill(&mut *self.raw, &transactions)?;
+            raw = fill(&mut *self.raw, &transactions)?;
         }
-        Ok(round)
+        Ok(Round {
+            store: store.latencies,
+            store_rate: store.rate * n_events as f64,
+            raw_rate: per_second(n_writes * n_events, &raw),
+            raw,
+        })
     }
 
     /// Times the raw engine alone, with the rows of so many writes of one event

@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 
 const SIZES: [u64; 3] = [10_000, 1_000_000, 10_000_000];
 const SIZES_QUICK: [u64; 2] = [10_000, 200_000];
-/// Writes of [`FILL_EVENTS`] events, lone writes, and lone writes of many producers,
-/// that are timed at each size.
-const WRITES: u64 = 20;
+/// Writes of [`FILL_EVENTS`] events before it is the raw engine's turn, how many turns
+/// there are, lone writes, and lone writes of many producers, that are timed at each size.
+const TURN: usize = 5;
+const TURNS: u64 = 9;
 const LONE_WRITES: u64 = 400;
 const PRODUCED: u64 = 20_000;
 const PRODUCERS: usize = 512;
@@ -74,21 +75,19 @@ async fn measure(place: &Place, source: &mut Source, size: u64) -> Result<Figure
     figure("bytes per event", format!("{:.1}", place.bytes().await? as f64 / size as f64));
 
     let appended = appends(place, source, size).await?;
-    figure("lone append, p50", time(&appended.lone.store, 500)?);
-    figure("lone append, p99", time(&appended.lone.store, 990)?);
-    figure("bare commit of the raw engine, p50", time(&appended.lone.raw, 500)?);
-    figure("bare commit of the raw engine, p99", time(&appended.lone.raw, 990)?);
+    let (lone, bare) = (&appended.lone, &appended.bare);
+    figure("lone append, p50", time(lone, 500)?);
+    figure("lone append, p99", time(lone, 990)?);
+    figure("bare commit of the raw engine, p50", time(bare, 500)?);
+    figure("bare commit of the raw engine, p99", time(bare, 990)?);
     let of = |times: &[Duration]| -> Result<f64> { Ok(quantile_of(times, 500)?.as_secs_f64()) };
-    figure(
-        "lone append / bare commit, p50",
-        ratio(of(&appended.lone.store)?, of(&appended.lone.raw)?),
-    );
-    let (store, raw) = appended.many.rates(FILL_EVENTS);
+    figure("lone append / bare commit, p50", ratio(of(lone)?, of(bare)?));
     let per = count(FILL_EVENTS as u64);
-    figure(&format!("in writes of {per}, events/s"), rate(store));
-    figure(&format!("the raw engine, {per} in a transaction, events/s"), rate(raw));
-    figure(&format!("store / raw, by {per}"), ratio(store, raw));
-    figure(&format!("{PRODUCERS} producers, events/s"), rate(appended.produced));
+    let [store, raw, of_raw] = &appended.many;
+    figure(&format!("in writes of {per}, events/s"), rate(median(store)?));
+    figure(&format!("the raw engine, {per} in a transaction, events/s"), rate(median(raw)?));
+    figure(&format!("store / raw, by {per}"), ratio(median(of_raw)?, 1.0));
+    figure(&format!("{PRODUCERS} producers, events/s"), rate(median(&appended.produced)?));
     figure(&format!("{PRODUCERS} producers, latency p99"), time(&appended.latencies, 990)?);
 
     let began = Instant::now();
@@ -138,39 +137,43 @@ async fn grow(place: &Place, source: &mut Source, size: u64) -> Result<f64> {
 /// What appending to a log of some size took.
 #[derive(Default)]
 struct Appended {
-    lone: Round,
-    many: Round,
-    produced: f64,
+    /// Each lone write, and each commit of its rows by the raw engine.
+    lone: Vec<Duration>,
+    bare: Vec<Duration>,
+    /// Events a second in writes of [`FILL_EVENTS`], by turns: of the store, of the raw
+    /// engine, and the one by the other.
+    many: [Vec<f64>; 3],
+    produced: Vec<f64>,
     latencies: Vec<Duration>,
 }
 
 async fn appends(base: &Place, source: &Source, size: u64) -> Result<Appended> {
     // A small log would be another one after a few writes: it is copied anew for each part.
-    let n_writes = (size / GROWTH / FILL_EVENTS as u64).clamp(1, WRITES);
-    let n_copies = WRITES.div_ceil(n_writes);
+    let n_turns = (size / GROWTH / (TURN * FILL_EVENTS) as u64).clamp(1, TURNS);
+    let n_copies = TURNS.div_ceil(n_turns);
     let n_lone = usize::try_from(LONE_WRITES.div_ceil(n_copies))?;
     let n_produced = usize::try_from(PRODUCED.div_ceil(n_copies))?;
     let mut appended = Appended::default();
-    let mut rates = Vec::new();
     for _ in 0..n_copies {
         let mut arena = Arena::of(base, source).await?;
         // Statements are prepared, caches are warm.
-        arena.round(n_lone.div_ceil(10), 1).await?;
-        let lone = arena.round(n_lone, 1).await?;
-        appended.lone.store.extend(lone.store);
-        appended.lone.raw.extend(lone.raw);
-        let many = arena.round(usize::try_from(n_writes)?, FILL_EVENTS).await?;
-        appended.many.store.extend(many.store);
-        appended.many.raw.extend(many.raw);
+        arena.round(n_lone.div_ceil(10), 1, 1).await?;
+        let lone = arena.round(n_lone, 1, 1).await?;
+        appended.lone.extend(lone.store);
+        appended.bare.extend(lone.raw);
+        for _ in 0..n_turns {
+            let Round { store_rate, raw_rate, .. } = arena.round(TURN, FILL_EVENTS, 1).await?;
+            let turn = [store_rate, raw_rate, store_rate / raw_rate];
+            appended.many.iter_mut().zip(turn).for_each(|(all, one)| all.push(one));
+        }
         let (log, source) = arena.timed();
         let writes = source.writes(n_produced, 1)?;
         settle();
         let produced = produce(log, writes, PRODUCERS).await?;
-        rates.push(produced.rate);
+        appended.produced.push(produced.rate);
         appended.latencies.extend(produced.latencies);
         arena.close().await?;
     }
-    appended.produced = median(&rates)?;
     Ok(appended)
 }
 
