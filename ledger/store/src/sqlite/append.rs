@@ -8,6 +8,7 @@
 use super::beside::{Away, Beside, Engine};
 use super::insert;
 use super::intern::{Interner, stream_name};
+use super::presumed::Presumed;
 use super::{BUSY_TIMEOUT, signed};
 use crate::backend::{Append, Failure, Head, Locked, Request, Rows, Sign};
 use ledger_core::record::Given;
@@ -32,6 +33,7 @@ pub(crate) struct SqliteAppender {
     away: Option<Away>,
     /// Started when it is first needed.
     beside: Option<Beside>,
+    presumed: Presumed,
     /// Whether the open transaction erases something.
     erases: bool,
     /// Whether the write-ahead log still has what was erased.
@@ -48,6 +50,7 @@ impl SqliteAppender {
             engine,
             away: None,
             beside: None,
+            presumed: Presumed::default(),
             erases: false,
             erased: false,
             _lock: lock,
@@ -61,7 +64,7 @@ impl SqliteAppender {
             let lost = || failure(Error::InvalidQuery);
             let (engine, inserted) = away.recall().ok_or_else(lost)?;
             self.engine = Some(engine);
-            inserted.map_err(failure)?;
+            inserted.map_err(|error| self.refused(error))?;
         }
         self.engine.as_deref_mut().ok_or_else(|| failure(Error::InvalidQuery))
     }
@@ -124,6 +127,30 @@ impl SqliteAppender {
         matches!((emptied, patient), (Ok(0), Ok(())))
     }
 
+    /// Returns what a batch fails with that the database refused.
+    fn refused(&mut self, error: Error) -> Failure {
+        let failure = failure(error);
+        let overtaken = !failure.surroundings && self.presumed.refused();
+        Failure { overtaken, ..failure }
+    }
+
+    /// Makes sure that the presumed requests that insert nothing wrote nothing before.
+    fn check_absent(&mut self) -> Result<(), Failure> {
+        for first in self.presumed.absent() {
+            if self.request(first)?.is_some() {
+                self.presumed.refused();
+                return Err(overtaken());
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the request that an event is the first of.
+    fn request(&mut self, first: EventId) -> Result<Option<Request>, Failure> {
+        const SQL: &str = "SELECT position, given, events FROM events WHERE event_id = ?";
+        self.one(SQL, [first.bytes()], request)
+    }
+
     fn one<T>(
         &mut self,
         sql: &str,
@@ -144,15 +171,21 @@ impl Append for SqliteAppender {
     const BESIDE: usize = 256;
 
     async fn lock(&mut self, ids: &[RequestId]) -> Result<Locked, Failure> {
-        const SQL: &str = "SELECT position, given, events FROM events WHERE event_id = ?";
         let head = self.begin()?;
         let mut requests = HashMap::new();
+        if self.presumed.begin(ids) {
+            return Ok(Locked { head, requests });
+        }
         for id in ids {
             // A request is known by its first event, whose id is derived from it.
-            let first = EventId::derive(*id, 0).bytes();
-            requests.extend(self.one(SQL, [first], request)?.map(|request| (*id, request)));
+            let found = self.request(EventId::derive(*id, 0))?;
+            requests.extend(found.map(|request| (*id, request)));
         }
         Ok(Locked { head, requests })
+    }
+
+    async fn confirm(&mut self) -> Result<(), Failure> {
+        self.check_absent()
     }
 
     async fn stream_version(&mut self, stream: &StreamId) -> Result<Version, Failure> {
@@ -162,6 +195,12 @@ impl Append for SqliteAppender {
         let name = stream_name(stream, &mut scratch);
         let version = self.one(SQL, [name], |row| row.get(0))?;
         Ok(Version(version.unwrap_or_default()))
+    }
+
+    async fn version_behind(&mut self, stream: &StreamId) -> Result<Version, Failure> {
+        // What the writer does not remember is the streams of activations, which are
+        // written once: this one is new, or an index refuses the batch.
+        if self.presumed.holds() { Ok(Version::ZERO) } else { self.stream_version(stream).await }
     }
 
     async fn has_annex(&mut self, position: Position) -> Result<bool, Failure> {
@@ -194,6 +233,7 @@ impl Append for SqliteAppender {
             }
         }
         let away = self.away.as_ref()?;
+        self.presumed.inserted(records);
         let next = Vec::with_capacity(records.len());
         let records = Arc::new(std::mem::replace(records, next));
         away.insert(Arc::clone(&records));
@@ -203,7 +243,10 @@ impl Append for SqliteAppender {
     async fn insert(&mut self, rows: &Rows) -> Result<(), Failure> {
         self.erases = !rows.erasures.is_empty();
         let engine = self.engine()?;
-        insert::rows(&engine.connection, &mut engine.names, rows).map_err(failure)
+        let inserted = insert::rows(&engine.connection, &mut engine.names, rows);
+        inserted.map_err(|error| self.refused(error))?;
+        self.presumed.inserted(&rows.records);
+        self.check_absent()
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {
@@ -267,6 +310,18 @@ fn request(row: &Row<'_>) -> Result<Request, Error> {
     let no_first = || Error::InvalidColumnType(1, "given".to_owned(), Type::Null);
     let given = digest.zip(events).map(|(digest, events)| Given { digest, events });
     Ok(Request { first: Position(first), given: given.ok_or_else(no_first)? })
+}
+
+/// Returns what a batch fails with whose verdicts were taken without knowing that one of
+/// its requests wrote something before.
+fn overtaken() -> Failure {
+    Failure {
+        surroundings: false,
+        refused: true,
+        overtaken: true,
+        why: "the database refuses this write".to_owned(),
+        source: "a request that was presumed to be new wrote something before".into(),
+    }
 }
 
 /// Says what a failure means, and what to do about it.

@@ -10,6 +10,7 @@ mod intern;
 pub(crate) mod migrations;
 mod names;
 mod pool;
+mod presumed;
 mod read;
 mod reader;
 mod row;

@@ -1,7 +1,8 @@
+use crate::fencing::expecting;
 use crate::support::*;
 use futures_util::future::join_all;
 use ledger_core::event::Digest;
-use ledger_core::{EventId, Position};
+use ledger_core::{ActivationId, EventId, NewEvent, Position, StreamId, Version};
 use ledger_store::{Write, WriteError, Written};
 
 /// The same request, as a client would send it again.
@@ -85,4 +86,86 @@ pub(super) async fn event_ids_are_derived_from_the_request(place: &Place) {
         assert_eq!((record.event_id, record.position.0), (id, u64::from(ordinal) + 1));
     }
     assert_eq!(log.find(EventId::derive(request(3), 2)).await.unwrap(), None);
+}
+
+/// Nothing was asked, and the requests seem new: one that would append, and one that
+/// would be refused by now.
+pub(super) async fn a_request_sent_again_is_known_beside_new_ones(place: &Place) {
+    let log = place.open().await;
+    write(&log, one_event()).await;
+    let (refused_now, plain) = (fresh_request(), fresh_request());
+    let first = [
+        write(&log, Write { request_id: refused_now, ..expecting(1) }).await,
+        write(&log, Write { request_id: plain, ..one_event() }).await,
+    ];
+    let (new, again) = tokio::join!(
+        log.write(one_event()),
+        log.write(Write { request_id: refused_now, ..expecting(1) }),
+    );
+    assert_eq!(positions(new), (4, 4));
+    assert_eq!(again.unwrap(), Written { repeated: true, ..first[0] });
+    // For a while, it looks first.
+    for _ in 0..20 {
+        write(&log, one_event()).await;
+    }
+    let (again, new) = tokio::join!(
+        log.write(Write { request_id: plain, ..one_event() }),
+        log.write(one_event()),
+    );
+    assert_eq!(again.unwrap(), Written { repeated: true, ..first[1] });
+    assert_eq!(positions(new), (25, 25));
+    for _ in 0..20 {
+        write(&log, one_event()).await;
+    }
+    // Alone, it appends nothing, and is known likewise.
+    let alone = write(&log, Write { request_id: refused_now, ..expecting(1) }).await;
+    assert!(alone.repeated);
+    assert_eq!(read_all(&log).await.len(), 45);
+}
+
+/// The stream of an activation is presumed to be new, which by its own commands it is.
+pub(super) async fn a_stream_that_is_not_new_goes_on_where_it_ended(place: &Place) {
+    let log = place.open().await;
+    let stream = StreamId::Activation(ActivationId::new(fresh_request().uuid()));
+    let to_it = || NewEvent { stream: stream.clone(), ..one() };
+    write(&log, one_event()).await;
+    write(&log, events(vec![to_it(), to_it()])).await;
+    // Beside others, whose verdicts stay as they are.
+    let (other, again) =
+        tokio::join!(log.write(one_event()), log.write(events(vec![one(), to_it()])));
+    assert_eq!(positions(other), (4, 4));
+    assert_eq!(positions(again), (5, 6));
+    let versions: Vec<u64> = log
+        .read_stream(&stream, Version(1), 10)
+        .await
+        .unwrap()
+        .iter()
+        .map(|record| record.version.0)
+        .collect();
+    assert_eq!(versions, [1, 2, 3]);
+    let tree = log.tree().await.unwrap();
+    log.close().await;
+    assert_eq!(tree, place.open().await.tree().await.unwrap());
+}
+
+/// Of a large request, events are inserted while later ones are judged.
+pub(super) async fn a_large_request_sent_again_is_known_beside_new_ones(place: &Place) {
+    let log = place.open().await;
+    write(&log, one_event()).await;
+    let id = fresh_request();
+    let large = || Write { request_id: id, ..events((0..300).map(|_| one()).collect()) };
+    assert_eq!(positions(log.write(large()).await), (2, 301));
+    write(&log, one_event()).await;
+    let (before, again, behind) =
+        tokio::join!(log.write(one_event()), log.write(large()), log.write(one_event()));
+    assert_eq!(again.unwrap(), repeated(2, 301));
+    assert_eq!((positions(before), positions(behind)), ((303, 303), (304, 304)));
+    // Alone, and when it is asked for again.
+    for _ in 0..20 {
+        write(&log, one_event()).await;
+    }
+    for _ in 0..2 {
+        assert_eq!(write(&log, large()).await, repeated(2, 301));
+    }
+    assert_eq!(read_all(&log).await.len(), 324);
 }

@@ -57,7 +57,10 @@ conformance! {
         another_request_under_the_same_id_is_refused
         two_deliveries_in_one_batch_count_once
         a_refused_request_may_be_sent_again
-        event_ids_are_derived_from_the_request;
+        event_ids_are_derived_from_the_request
+        a_request_sent_again_is_known_beside_new_ones
+        a_large_request_sent_again_is_known_beside_new_ones
+        a_stream_that_is_not_new_goes_on_where_it_ended;
     concurrency:
         many_producers_each_get_their_own_acknowledgement
         a_reader_follows_the_head
