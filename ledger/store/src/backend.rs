@@ -102,8 +102,9 @@ pub(crate) struct Failure {
 /// After [`lock`](Append::lock) and until [`commit`](Append::commit) or
 /// [`abandon`](Append::abandon), nobody else appends, and what is read here is
 /// what the lock protects. Where a database can tell at the commit whether somebody
-/// did, or whether a request wrote something before, it need not lock or ask before: the
-/// commit then fails as [overtaken](Failure::overtaken), and the next `lock` is one.
+/// did, or by its indexes whether a request wrote something before, it need not lock or
+/// ask before: what is called next then fails as [overtaken](Failure::overtaken), and the
+/// next `lock` asks.
 pub(crate) trait Append: Send + 'static {
     /// Whether several servers may share the database.
     const SHARED: bool;

@@ -26,38 +26,48 @@ pub(crate) struct Produced {
     pub(crate) latencies: Vec<Duration>,
 }
 
+/// What one number of producers reached, by rounds.
+#[derive(Clone, Default)]
+struct Reached {
+    /// Events a second, and beside the raw engine in the same round.
+    rates: Vec<f64>,
+    of_raw: Vec<f64>,
+    latencies: Vec<Duration>,
+}
+
 pub(crate) async fn run(settings: &Settings, backend: Backend) -> Result<()> {
     let mut arena = Arena::new(backend, &settings.folder).await?;
     let n_rounds = settings.few_or(2, 3);
-    let n_raw = settings.few_or(10, 40);
     let mut raws = Vec::new();
-    let mut seen: Vec<(Vec<f64>, Vec<Duration>)> = vec![Default::default(); PRODUCERS.len()];
+    let mut reached = vec![Reached::default(); PRODUCERS.len()];
     for _ in 0..n_rounds {
-        for ((n_producers, n_events), (rates, latencies)) in PRODUCERS.iter().zip(&mut seen) {
+        for ((n_producers, n_events), reached) in PRODUCERS.iter().zip(&mut reached) {
+            let n_events = settings.few_or(n_events / 5, *n_events);
             let (log, source) = arena.timed();
-            let writes = source.writes(settings.few_or(n_events / 5, *n_events), 1)?;
+            let writes = source.writes(n_events, 1)?;
             settle();
             let produced = produce(log, writes, *n_producers).await?;
-            rates.push(produced.rate);
-            latencies.extend(produced.latencies);
-            // In turn with the producers, so that both see the same machine.
-            raws.push(arena.raw(n_raw, RAW_EVENTS).await?);
+            // In turn with the producers and with as many events, so that both see the
+            // same machine and a log of the same size.
+            let raw = arena.raw(n_events.div_ceil(RAW_EVENTS), RAW_EVENTS).await?;
+            reached.rates.push(produced.rate);
+            reached.of_raw.push(produced.rate / raw);
+            reached.latencies.extend(produced.latencies);
+            raws.push(raw);
         }
     }
-    let raw = median(&raws)?;
     println!(
         "Appends by concurrent producers on {}: each awaits the acknowledgement of one event before it sends the next. The raw engine commits {} such events in a transaction, all their rows, {} events/s. Medians of {n_rounds} rounds in turn; latency in milliseconds.\n",
         backend.name(),
         count(RAW_EVENTS as u64),
-        rate(raw)
+        rate(median(&raws)?)
     );
     let mut table = Table::new(&["producers", "events/s", "store / raw", "p50", "p99", "p99.9"]);
-    for ((n_producers, _), (rates, latencies)) in PRODUCERS.iter().zip(&seen) {
-        let produced = median(rates)?;
+    for ((n_producers, _), Reached { rates, of_raw, latencies }) in PRODUCERS.iter().zip(&reached) {
         table.row(&[
             count(*n_producers as u64),
-            rate(produced),
-            ratio(produced, raw),
+            rate(median(rates)?),
+            ratio(median(of_raw)?, 1.0),
             time(latencies, 500)?,
             time(latencies, 990)?,
             time(latencies, 999)?,
