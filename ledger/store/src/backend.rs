@@ -89,8 +89,8 @@ pub(crate) struct Failure {
     pub(crate) surroundings: bool,
     /// Whether the database said that nothing of it was committed.
     pub(crate) refused: bool,
-    /// Whether somebody else appended after the verdicts were taken, so that the
-    /// same batch is to be judged again.
+    /// Whether the verdicts were taken from less than there was (somebody else appended, or
+    /// a request had written something), so that the same batch is to be judged again.
     pub(crate) overtaken: bool,
     /// What to tell a person: what is wrong, and what to do.
     pub(crate) why: String,
