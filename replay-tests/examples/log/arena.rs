@@ -10,6 +10,9 @@ use ledger_store::Log;
 use std::path::Path;
 use std::time::Duration;
 
+/// Producers who write what is copied, so that it does not take long.
+const COPYISTS: usize = 64;
+
 /// Three places: a log that is timed; one that is written alike, only to copy
 /// its rows; and the raw engine that gets these rows.
 pub(crate) struct Arena {
@@ -125,7 +128,8 @@ impl Arena {
     ) -> Result<Vec<super::raw::Rows>> {
         let mut transactions = Vec::with_capacity(n_transactions);
         for _ in 0..n_transactions {
-            append(&self.copied.log, self.copied.source.writes(n_writes, n_events)?).await?;
+            let writes = self.copied.source.writes(n_writes, n_events)?;
+            produce(&self.copied.log, writes, n_writes.min(COPYISTS)).await?;
             transactions.push(self.tap.take().await?);
         }
         Ok(transactions)
