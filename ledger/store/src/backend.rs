@@ -122,8 +122,8 @@ pub(crate) trait Append: Send + 'static {
         stream: &StreamId,
     ) -> impl Future<Output = Result<Version, Failure>> + Send;
 
-    /// Returns a stream's version, of a stream that is appended to. Where a database can
-    /// tell at the commit whether it is right, it may be presumed.
+    /// Returns a stream's version, of a stream that is appended to. Where a database
+    /// refuses what appends to another one, it may be presumed.
     fn version_behind(
         &mut self,
         stream: &StreamId,
@@ -151,6 +151,7 @@ pub(crate) trait Append: Send + 'static {
     ) -> impl Future<Output = Result<Option<Vec<u8>>, Failure>> + Send;
 
     /// Makes sure that verdicts which append nothing were taken from the log as it is.
+    /// Where a part of a request was handed over, that its insert did not fail, too.
     fn confirm(&mut self) -> impl Future<Output = Result<(), Failure>> + Send {
         std::future::ready(Ok(()))
     }

@@ -185,6 +185,7 @@ impl Append for SqliteAppender {
     }
 
     async fn confirm(&mut self) -> Result<(), Failure> {
+        self.engine()?;
         self.check_absent()
     }
 
@@ -199,7 +200,7 @@ impl Append for SqliteAppender {
 
     async fn version_behind(&mut self, stream: &StreamId) -> Result<Version, Failure> {
         // What the writer does not remember is the streams of activations, which are
-        // written once: this one is new, or an index refuses the batch.
+        // written once: this one is new, or a guard refuses the batch.
         if self.presumed.holds() { Ok(Version::ZERO) } else { self.stream_version(stream).await }
     }
 

@@ -1,5 +1,5 @@
 //! What a batch presumes instead of asking: that its requests, and the streams of its
-//! activations, are new. Indexes hold it to that where it appends; where a request
+//! activations, are new. Guards and indexes hold it to that where it appends; where a request
 //! appends nothing, it is asked for at the end.
 
 use ledger_core::{EventId, Record, RequestId};
@@ -26,9 +26,10 @@ impl Presumed {
         self.requests.clear();
         self.firsts.clear();
         self.holds = self.doubted == 0;
-        self.doubted = self.doubted.saturating_sub(1);
         if self.holds {
             self.requests.extend(requests);
+        } else if !requests.is_empty() {
+            self.doubted -= 1;
         }
         self.holds
     }
@@ -47,7 +48,7 @@ impl Presumed {
     /// Returns what the first events would be of the requests that inserted nothing.
     pub(super) fn absent(&mut self) -> Vec<EventId> {
         let requests = std::mem::take(&mut self.requests);
-        if self.firsts.len() == requests.len() {
+        if requests.is_empty() || self.firsts.len() == requests.len() {
             return Vec::new();
         }
         let inserted: HashSet<EventId> = self.firsts.drain(..).collect();

@@ -6,7 +6,9 @@ use super::judge::{judge_output, judge_write};
 use super::task::{Task, Verdict};
 use crate::backend::{Append, Failure, Locked};
 use crate::read::ReadError;
+use crate::write::WriteError;
 use futures_util::future::join;
+use ledger_core::limits::BATCH_EVENTS_MAX;
 use ledger_core::{RequestId, Timestamp};
 
 /// A batch that was not committed, as far as is known.
@@ -23,12 +25,13 @@ impl<A: Append> Writer<A> {
     pub(super) async fn attempt(&mut self, n_tasks_max: usize) -> Result<(), Failed> {
         let confirms = matches!(self.waiting.front(), Some(Task::ConfirmClock { .. }));
         let Some(now) = self.moment(confirms) else { return Ok(()) };
-        let n_tasks_max = if confirms { 1 } else { n_tasks_max };
+        let n_tasks_max = if confirms { 1 } else { self.portion(n_tasks_max) };
         self.catch_up_unlocked().await?;
         let mut verdicts = Vec::new();
         let mut result = self.append(now, n_tasks_max, &mut verdicts).await;
-        if result.as_ref().is_err_and(|failed| failed.failure.overtaken) {
-            // Judged again, from what the others left, and now under the lock.
+        if let Err(Failed { failure: Failure { overtaken: true, source, .. }, .. }) = &result {
+            // Judged again, from what was there, and now nothing is presumed.
+            tracing::debug!(error = %source, "a batch is judged again");
             self.fold.take_back();
             verdicts.clear();
             self.appender.abandon().await;
@@ -53,6 +56,17 @@ impl<A: Append> Writer<A> {
         }
         batch.settle_committed(&mut self.fold);
         Ok(())
+    }
+
+    /// Returns how many tasks off the front fill a batch, as far as they tell.
+    fn portion(&self, n_tasks_max: usize) -> usize {
+        let mut n_events = 0;
+        let joins = |(idx, task): &(usize, &Task)| {
+            let full = n_events >= BATCH_EVENTS_MAX;
+            n_events += task.n_events();
+            !full && (*idx == 0 || !task.is_alone())
+        };
+        self.waiting.iter().take(n_tasks_max).enumerate().take_while(joins).count()
     }
 
     /// Returns the clock's moment. When it cannot be trusted, everything that
@@ -114,8 +128,14 @@ impl<A: Append> Writer<A> {
                 Failed { n_tasks, failure, in_doubt }
             }
         };
-        let judged = self.judge(&mut batch, n_tasks_max, verdicts).await;
-        judged.map_err(failed(verdicts.len() + 1, false))?;
+        if let Err(failure) = self.judge(&mut batch, n_tasks_max, verdicts).await {
+            let failed = failed(verdicts.len() + 1, false);
+            // A verdict that came when a part was placed is one only if what was presumed holds.
+            if failure.source.is::<WriteError>() {
+                self.appender.confirm().await.map_err(&failed)?;
+            }
+            return Err(failed(failure));
+        }
         if batch.is_empty() {
             let confirmed = self.appender.confirm().await;
             confirmed.map_err(failed(verdicts.len(), false))?;
@@ -159,9 +179,8 @@ impl<A: Append> Writer<A> {
         n_tasks_max: usize,
         verdicts: &mut Vec<Verdict>,
     ) -> Result<(), Failure> {
-        for (idx, task) in self.waiting.iter().take(n_tasks_max).enumerate() {
-            let alone = task.is_large() || matches!(task, Task::ConfirmClock { .. });
-            if batch.is_full() || (alone && idx > 0) {
+        for task in self.waiting.iter().take(n_tasks_max) {
+            if batch.is_full() {
                 break;
             }
             let (fold, appender) = (&mut self.fold, &mut self.appender);

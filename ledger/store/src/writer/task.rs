@@ -54,14 +54,21 @@ impl Task {
         }
     }
 
-    /// Returns whether it would fill a batch by itself.
-    pub(crate) fn is_large(&self) -> bool {
+    /// Returns whether no other joins its batch behind what was there: it would fill one
+    /// by itself, or is judged by another clock.
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(self, Self::ConfirmClock { .. }) || self.n_events() > BATCH_EVENTS_MAX
+    }
+
+    /// Returns how many events it has, as far as it tells before it is judged.
+    pub(crate) fn n_events(&self) -> usize {
         match self.write().map(|write| &write.change) {
-            Some(Change::Events(events)) => events.len() > BATCH_EVENTS_MAX,
-            Some(Change::Command(command)) => {
-                matches!(&**command, Command::Activate(a) if a.agents.len() > BATCH_EVENTS_MAX)
-            }
-            None => false,
+            Some(Change::Events(events)) => events.len(),
+            Some(Change::Command(command)) => match &**command {
+                Command::Activate(activate) => activate.agents.len(),
+                _ => 1,
+            },
+            None => 1,
         }
     }
 

@@ -2,7 +2,8 @@ use crate::fencing::expecting;
 use crate::support::*;
 use futures_util::future::join_all;
 use ledger_core::event::Digest;
-use ledger_core::{ActivationId, EventId, NewEvent, Position, StreamId, Version};
+use ledger_core::limits;
+use ledger_core::{ActivationId, Annex, EventId, NewEvent, Position, StreamId, Version};
 use ledger_store::{Write, WriteError, Written};
 
 /// The same request, as a client would send it again.
@@ -168,4 +169,38 @@ pub(super) async fn a_large_request_sent_again_is_known_beside_new_ones(place: &
         assert_eq!(write(&log, large()).await, repeated(2, 301));
     }
     assert_eq!(read_all(&log).await.len(), 324);
+}
+
+/// A refusal that comes when the front of a request is placed already is no verdict before
+/// it is known that the request wrote nothing.
+pub(super) async fn a_request_that_fails_in_the_middle_is_known_if_it_was_written_before(
+    place: &Place,
+) {
+    let log = place.open().await;
+    let long = "\u{1}".repeat(limits::TEXT_CHARS_MAX);
+    let annex = Annex { description: Some(long.clone()), error: Some(long), ..Annex::default() };
+    let too_large = one().with_annex(annex);
+    for n_events in [100, 300] {
+        let id = fresh_request();
+        write(&log, Write { request_id: id, ..one_event() }).await;
+        let other = || {
+            let mut all = vec![one(); n_events];
+            all.push(too_large.clone());
+            Write { request_id: id, given: Digest::of(b"another"), ..events(all) }
+        };
+        let known = |answer| {
+            assert!(matches!(answer, Err(WriteError::IdempotencyMismatch { .. })), "{answer:?}");
+        };
+        for _ in 0..20 {
+            write(&log, one_event()).await;
+        }
+        known(log.write(other()).await);
+        for _ in 0..20 {
+            write(&log, one_event()).await;
+        }
+        let (new, again) = tokio::join!(log.write(one_event()), log.write(other()));
+        assert!(new.is_ok());
+        known(again);
+    }
+    assert_eq!(read_all(&log).await.len(), 2 * 42);
 }

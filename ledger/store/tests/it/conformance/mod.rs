@@ -60,6 +60,7 @@ conformance! {
         event_ids_are_derived_from_the_request
         a_request_sent_again_is_known_beside_new_ones
         a_large_request_sent_again_is_known_beside_new_ones
+        a_request_that_fails_in_the_middle_is_known_if_it_was_written_before
         a_stream_that_is_not_new_goes_on_where_it_ended;
     concurrency:
         many_producers_each_get_their_own_acknowledgement
