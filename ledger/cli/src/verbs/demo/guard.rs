@@ -62,6 +62,9 @@ impl Guard {
         match said.trim().parse() {
             Ok(group) => Ok(Self { process, ear, group }),
             Err(_) => {
+                // It has nothing to guard, and ends.
+                drop(ear);
+                process.wait().map_err(cannot)?;
                 let shown = folder.display();
                 Err(Failure::failed(said.trim())
                     .context(format!("the demo's folder {shown} cannot be made"))
