@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Writes that wait for the writer. Beyond it, producers wait for their turn:
 /// twice a batch, so that the next one gathers while one commits.
 pub(crate) const WAITING_WRITES_MAX: usize = 2 * ledger_core::limits::BATCH_EVENTS_MAX;
+/// After a batch was refused that had asked nothing, so many ask first: whoever sends old
+/// requests again, or another server, makes few batches fail.
+pub(crate) const DOUBTED_BATCHES: u32 = 16;
 /// Events of one write: an activation of the most agents, each with something to supersede.
 pub(crate) const WRITE_EVENTS_MAX: usize = 2 * ledger_core::limits::ACTIVATION_AGENTS_MAX + 1;
 /// Characters of an actor's id: the longest is an agent's name.

@@ -1,6 +1,7 @@
 //! What the writer knows of where the log ends, and what a batch must ask first.
 
 use crate::backend::Head;
+use crate::limits::DOUBTED_BATCHES;
 use ledger_core::Position;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,9 +10,6 @@ use std::time::{Duration, Instant};
 /// After another server came in between, so many batches take the lock first. The
 /// servers that keep writing so meet at the lock, and one alone soon goes without.
 const CROWDED_BATCHES: u32 = 16;
-/// After a batch was refused that had asked nothing, so many look first: whoever sends
-/// old requests again, or another server, makes few batches fail.
-const DOUBTED_BATCHES: u32 = 16;
 /// For how long an answer of the database holds. After more, the connection may be
 /// lost, which a look finds out before anything is in doubt, and the clock was not
 /// heard for long.

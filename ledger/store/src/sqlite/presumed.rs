@@ -2,17 +2,15 @@
 //! activations, are new. Guards and indexes hold it to that where it appends; where a request
 //! appends nothing, it is asked for at the end.
 
+use crate::limits::DOUBTED_BATCHES;
 use ledger_core::{EventId, Record, RequestId};
 use std::collections::HashSet;
-
-/// After a batch was refused that had asked nothing, so many ask first: whoever sends
-/// old requests again makes few batches fail.
-const DOUBTED_BATCHES: u32 = 16;
 
 /// What the open batch presumes.
 #[derive(Default)]
 pub(super) struct Presumed {
     holds: bool,
+    /// Of which it does.
     requests: Vec<RequestId>,
     /// The first events of those that are inserted, each once.
     firsts: Vec<EventId>,
@@ -41,6 +39,9 @@ impl Presumed {
 
     /// Notes which events were inserted.
     pub(super) fn inserted(&mut self, records: &[Record]) {
+        if self.requests.is_empty() {
+            return;
+        }
         let firsts = records.iter().filter(|record| record.given.is_some());
         self.firsts.extend(firsts.map(|record| record.event_id));
     }
@@ -48,7 +49,7 @@ impl Presumed {
     /// Returns what the first events would be of the requests that inserted nothing.
     pub(super) fn absent(&mut self) -> Vec<EventId> {
         let requests = std::mem::take(&mut self.requests);
-        if requests.is_empty() || self.firsts.len() == requests.len() {
+        if self.firsts.len() == requests.len() {
             return Vec::new();
         }
         let inserted: HashSet<EventId> = self.firsts.drain(..).collect();
